@@ -1,0 +1,23 @@
+"""The lifelong database of experiments for PyTorch Lightning: one callback, one folder or bucket, no server."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_lde.callback import LDECallback
+    from lightning_lde.query import Lake
+
+__all__ = ["LDECallback", "Lake", "__version__"]
+
+__version__ = "0.1.0"
+
+_HOMES = {"LDECallback": "lightning_lde.callback", "Lake": "lightning_lde.query"}
+
+
+def __getattr__(name: str) -> Any:
+    # Lightning and pyarrow take a second to import; whoever only asks for the version need not wait.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

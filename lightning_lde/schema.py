@@ -1,0 +1,500 @@
+"""The tables of a lake: one frozen dataclass per table, its Arrow schema, and the ids that link them.
+
+The dataclasses are the single source; Arrow types follow from the annotations. Format version 1 is
+specified in docs/format.md, which a test compares with this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "CONTENT_TABLES",
+    "FORMAT_VERSION",
+    "TABLES",
+    "Artifact",
+    "Code",
+    "Dataset",
+    "DatasetConfig",
+    "Embedding",
+    "Environment",
+    "Episode",
+    "Event",
+    "Json",
+    "Link",
+    "Metric",
+    "Param",
+    "Pipeline",
+    "PipelineConfig",
+    "Record",
+    "Relation",
+    "Run",
+    "RunStatus",
+    "Vector",
+    "arrow_schema",
+    "canonical_json",
+    "content_id",
+    "json_columns",
+    "new_run_id",
+    "records_to_arrow",
+    "utc_now",
+]
+
+FORMAT_VERSION = 1
+
+Json = Annotated[Any, "json"]
+"""A column that holds canonical JSON text."""
+
+Vector = Annotated[list[float], "float32"]
+"""A column that holds a list of 32-bit floats."""
+
+
+class RunStatus:
+    """Words of the column ``runs.status``; ``LOST`` is never written, readers derive it."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    REQUEUED = "requeued"
+    LOST = "lost"
+
+
+class Relation:
+    """Words of the column ``links.relation``."""
+
+    TRAINED_ON = "trained_on"
+    VALIDATED_ON = "validated_on"
+    EVALUATED_ON = "evaluated_on"
+    USED_PIPELINE = "used_pipeline"
+    RAN_IN = "ran_in"
+    RAN_CODE = "ran_code"
+    PRODUCED = "produced"
+    RESUMED_FROM = "resumed_from"
+    REPRODUCES = "reproduces"
+    DERIVED_FROM = "derived_from"
+    IMPORTED_FROM = "imported_from"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """A row of a table."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Record):
+    """A state of a run; the row with the highest (segment, revision) is the run's present state."""
+
+    run_id: str
+    segment: int
+    revision: int
+    project: str
+    experiment: str | None = None
+    name: str | None = None
+    tags: Json = dataclasses.field(default_factory=dict)
+    status: str
+    stage: str | None = None
+    stop_reason: str | None = None
+    exception: str | None = None
+    started_at: datetime
+    ended_at: datetime | None = None
+    heartbeat_at: datetime
+    heartbeat_every_s: float
+    duration_s: float | None = None
+    dataset_config_id: str | None = None
+    pipeline_config_id: str | None = None
+    environment_id: str | None = None
+    code_id: str | None = None
+    weights_start_id: str | None = None
+    weights_end_id: str | None = None
+    seed: int | None = None
+    seeds: Json = dataclasses.field(default_factory=dict)
+    world_size: int | None = None
+    argv: Json = dataclasses.field(default_factory=list)
+    parent_run_id: str | None = None
+    resumed_from: str | None = None
+    reproduces: str | None = None
+    summary: Json = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(Record):
+    """The content of a data set, whoever uses it."""
+
+    dataset_id: str
+    recorded_at: datetime
+    name: str | None = None
+    uri: str | None = None
+    version: str | None = None
+    kind: str | None = None
+    n_samples: int | None = None
+    n_classes: int | None = None
+    class_counts: Json = dataclasses.field(default_factory=dict)
+    sample_shape: list[int] | None = None
+    sample_dtype: str | None = None
+    size_bytes: int | None = None
+    fingerprint: str | None = None
+    fingerprint_method: str | None = None
+    licence: str | None = None
+    diversity: float | None = None
+    diversity_low: float | None = None
+    diversity_high: float | None = None
+    diversity_method: str | None = None
+    diversity_probe_id: str | None = None
+    diversity_n_tasks: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetConfig(Record):
+    """A use of a data set: which part, how it is transformed, sampled and batched."""
+
+    dataset_config_id: str
+    recorded_at: datetime
+    dataset_id: str
+    split: str | None = None
+    n_samples: int | None = None
+    indices_hash: str | None = None
+    transforms: str | None = None
+    sampler: str | None = None
+    batch_size: int | None = None
+    drop_last: bool | None = None
+    num_workers: int | None = None
+    collate_fn: str | None = None
+    settings: Json = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pipeline(Record):
+    """A model and its procedure, without settings."""
+
+    pipeline_id: str
+    recorded_at: datetime
+    module_class: str
+    source_hash: str | None = None
+    n_parameters: int | None = None
+    n_trainable: int | None = None
+    layers: Json = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PipelineConfig(Record):
+    """The settings of a pipeline: hyper-parameters, optimizers, schedulers, trainer flags."""
+
+    pipeline_config_id: str
+    recorded_at: datetime
+    pipeline_id: str
+    hparams: Json = dataclasses.field(default_factory=dict)
+    hparams_source: str | None = None
+    optimizers: Json = dataclasses.field(default_factory=list)
+    schedulers: Json = dataclasses.field(default_factory=list)
+    trainer: Json = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Param(Record):
+    """One setting of a configuration under its dotted key."""
+
+    config_id: str
+    key: str
+    value_num: float | None = None
+    value_text: str | None = None
+    type: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Environment(Record):
+    """Where a run happened."""
+
+    environment_id: str
+    recorded_at: datetime
+    python: str
+    platform: str
+    machine: str | None = None
+    cpu: str | None = None
+    cpu_count: int | None = None
+    memory_bytes: int | None = None
+    gpus: Json = dataclasses.field(default_factory=list)
+    cuda: str | None = None
+    packages: Json = dataclasses.field(default_factory=dict)
+    determinism: Json = dataclasses.field(default_factory=dict)
+    variables: Json = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Code(Record):
+    """The code a run was started from."""
+
+    code_id: str
+    recorded_at: datetime
+    commit: str | None = None
+    branch: str | None = None
+    remote: str | None = None
+    dirty: bool | None = None
+    diff: str | None = None
+    entry_point: str | None = None
+    entry_point_hash: str | None = None
+    snapshot_object: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Metric(Record):
+    """One value of one metric."""
+
+    run_id: str
+    segment: int
+    name: str
+    context: str | None = None
+    dataloader_idx: int | None = None
+    step: int | None = None
+    global_step: int | None = None
+    epoch: int | None = None
+    time: datetime
+    value: float
+    rank: int = 0
+    source: str = "logged"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Episode(Record):
+    """One evaluated few-shot task."""
+
+    run_id: str
+    segment: int
+    episode_id: str
+    method: str
+    weights_id: str | None = None
+    dataset_config_id: str | None = None
+    dataset_id: str | None = None
+    episode_seed: int
+    episode_index: int
+    classes: list[int]
+    ways: int
+    shots: int
+    queries: int
+    inner_steps: int | None = None
+    loss: float
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Embedding(Record):
+    """One embedded task."""
+
+    dataset_id: str
+    dataset_config_id: str
+    recorded_at: datetime
+    task_seed: int
+    task_index: int
+    probe_id: str
+    method: str
+    vector: Vector
+    complexity: float | None = None
+    n_images: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Artifact(Record):
+    """A file of a run; its bytes lie in ``objects/``."""
+
+    run_id: str
+    segment: int
+    path: str
+    kind: str
+    size_bytes: int
+    object_id: str
+    recipe: str = "whole"
+    tier: str = "hot"
+    media_type: str | None = None
+    score: float | None = None
+    weights_id: str | None = None
+    recorded_at: datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Link(Record):
+    """An edge of the lineage graph."""
+
+    source_kind: str
+    source_id: str
+    relation: str
+    target_kind: str
+    target_id: str
+    run_id: str | None = None
+    recorded_at: datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event(Record):
+    """A noteworthy moment of a run."""
+
+    run_id: str
+    segment: int
+    time: datetime
+    level: str
+    kind: str
+    message: str
+
+
+TABLES: Mapping[str, type[Record]] = {
+    "runs": Run,
+    "datasets": Dataset,
+    "dataset_configs": DatasetConfig,
+    "pipelines": Pipeline,
+    "pipeline_configs": PipelineConfig,
+    "params": Param,
+    "environments": Environment,
+    "code": Code,
+    "metrics": Metric,
+    "episodes": Episode,
+    "embeddings": Embedding,
+    "artifacts": Artifact,
+    "links": Link,
+    "events": Event,
+}
+
+CONTENT_TABLES: Mapping[str, str] = {
+    "datasets": "dataset_id",
+    "dataset_configs": "dataset_config_id",
+    "pipelines": "pipeline_id",
+    "pipeline_configs": "pipeline_config_id",
+    "environments": "environment_id",
+    "code": "code_id",
+}
+"""Tables whose rows are content-addressed, with the id column: many runs write the same row."""
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def new_run_id() -> str:
+    """A UUIDv7: 48 bits of Unix milliseconds, then random bits, so that ids sort by time.
+
+    Source: RFC 9562, section 5.7.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    random_bits = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (1 << 48) - 1) << 80 | random_bits
+    value = value & ~(0xF << 76) | 7 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return str(uuid.UUID(int=value))
+
+
+def canonical_json(value: object) -> str:
+    """JSON text that is equal for equal values: sorted keys, no white space, UTF-8 kept.
+
+    Floats that JSON lacks become the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+
+    Args:
+        value: Anything made of mappings, sequences, strings, numbers, booleans and None.
+
+    Raises:
+        TypeError: If a value of another type is met.
+
+    Example:
+        >>> canonical_json({"b": 1, "a": [True, None, float("nan")]})
+        '{"a":[true,null,"NaN"],"b":1}'
+    """
+    return json.dumps(_json_ready(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _json_ready(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
+
+
+def content_id(kind: str, facts: Mapping[str, object]) -> str:
+    """The id of a thing that is described by its content: equal facts give equal ids.
+
+    Args:
+        kind: The table's name; it keeps the ids of different tables apart.
+        facts: The facts that make the thing what it is.
+
+    Returns:
+        The first 32 hexadecimal digits of the SHA-256 of the canonical JSON of ``[kind, facts]``.
+
+    Example:
+        >>> content_id("pipelines", {"a": 1, "b": 2}) == content_id("pipelines", {"b": 2, "a": 1})
+        True
+    """
+    return hashlib.sha256(canonical_json([kind, facts]).encode()).hexdigest()[:32]
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """The Arrow schema of a table of format version 1.
+
+    Raises:
+        KeyError: If there is no such table.
+    """
+    import pyarrow as pa
+
+    hints = get_type_hints(TABLES[table], include_extras=True)
+    fields = [pa.field(name, _arrow_type(hint)) for name, hint in hints.items()]
+    return pa.schema(fields, metadata={"lde.table": table, "lde.format_version": str(FORMAT_VERSION)})
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    import pyarrow as pa
+
+    if get_origin(hint) is Annotated:
+        return pa.string() if "json" in hint.__metadata__ else pa.list_(pa.float32())
+    options = [option for option in get_args(hint) if option is not type(None)]
+    if len(options) == 1 and get_origin(hint) is not list:
+        return _arrow_type(options[0])
+    return {
+        str: pa.string(),
+        int: pa.int64(),
+        float: pa.float64(),
+        bool: pa.bool_(),
+        datetime: pa.timestamp("us", tz="UTC"),
+        list[int]: pa.list_(pa.int64()),
+    }[hint]
+
+
+def json_columns(table: str) -> frozenset[str]:
+    """Names of the columns of a table that hold JSON text."""
+    hints = get_type_hints(TABLES[table], include_extras=True)
+    return frozenset(name for name, hint in hints.items() if hint is Json)
+
+
+def records_to_arrow(table: str, records: Iterable[Record]) -> pa.Table:
+    """Rows of one table as an Arrow table with exactly the columns of its schema.
+
+    Args:
+        table: The table's name.
+        records: Instances of the table's dataclass.
+    """
+    import pyarrow as pa
+
+    rows = list(records)
+    as_json = json_columns(table)
+    schema = arrow_schema(table)
+    columns = [
+        pa.array(
+            [
+                canonical_json(getattr(row, field.name)) if field.name in as_json else getattr(row, field.name)
+                for row in rows
+            ],
+            type=field.type,
+        )
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,78 @@
+"""Package metadata of lightning-lde; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = "0.1.0"
+
+S3_TEST_SERVER = ["moto[server]>=5.1", "boto3>=1.35"]
+COMMAND_LINE_EXAMPLE = ["jsonargparse[signatures]>=4.35"]
+
+EXTRAS = {
+    "cli": COMMAND_LINE_EXAMPLE,
+    "pandas": ["pandas>=2.2"],
+    "polars": ["polars>=1.10"],
+    "test": [
+        "pytest>=8.3",
+        "pytest-timeout>=2.3",
+        "hypothesis>=6.115",
+        "statsmodels>=0.14.4",
+        "pandas>=2.2",
+        "polars>=1.10",
+        *S3_TEST_SERVER,
+        *COMMAND_LINE_EXAMPLE,
+    ],
+    "lint": [
+        "ruff>=0.9",
+        "mypy>=1.14",
+        "scipy-stubs>=1.15",
+        "types-tqdm",
+        "build>=1.2",
+    ],
+}
+
+setup(
+    name="lightning-lde",
+    version=VERSION,
+    description="The lifelong database of experiments for PyTorch Lightning: one callback, one folder, no server.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    package_dir={"": "."},
+    packages=find_packages(include=["lightning_lde*"]),
+    package_data={"lightning_lde": ["py.typed"], "lightning_lde.ui": ["templates/*"]},
+    install_requires=[
+        "pytorch-lightning>=2.4",
+        "torch>=2.4",
+        "torchmetrics>=1.4",
+        "pyarrow>=17.0",
+        "duckdb>=1.1",
+        "fsspec>=2024.6",
+        "s3fs>=2024.6",
+        "numpy>=1.26",
+        "scipy>=1.15",
+        "scikit-learn>=1.5",
+        "joblib>=1.4",
+        "matplotlib>=3.9",
+        "pillow>=10.3",
+        "fonttools>=4.53",
+        "jinja2>=3.1",
+        "click>=8.1",
+        "rich>=13.7",
+        "tqdm>=4.66",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["lde = lightning_lde.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
