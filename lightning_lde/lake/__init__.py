@@ -1,0 +1,14 @@
+"""Storage of a lake: stores, file layout, appends, snapshots and objects. Knows no Lightning and no torch."""
+
+from lightning_lde.lake._layout import HotFile, current_files, hot_path, object_path, parse_hot_path
+from lightning_lde.lake._storage import LakeStorage, Snapshot
+
+__all__ = [
+    "HotFile",
+    "LakeStorage",
+    "Snapshot",
+    "current_files",
+    "hot_path",
+    "object_path",
+    "parse_hot_path",
+]

@@ -1,0 +1,205 @@
+"""One lake as storage: tables that are appended to, a listing of their files, and objects by content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
+from lightning_lde.lake import _layout
+from lightning_lde.lake._layout import HotFile
+from lightning_lde.lake.stores import Store, open_store
+from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_arrow, utc_now
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of the hot tier at one moment, obsolete ones left out."""
+
+    files: Mapping[str, tuple[HotFile, ...]]
+
+    def paths(self, table: str) -> list[str]:
+        """Paths of the files of a table, relative to the lake's root."""
+        return [file.path for file in self.files.get(table, ())]
+
+
+class LakeStorage:
+    """Storage of one lake. Making the object does no input or output.
+
+    Args:
+        url: A folder, ``s3://bucket/prefix`` or any URL that fsspec knows.
+        storage_options: fsspec's options for the protocol.
+
+    Raises:
+        LakeURLError: If the address or the options cannot be understood.
+    """
+
+    def __init__(self, url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
+        self.store: Store = open_store(url, storage_options)
+
+    @property
+    def url(self) -> str:
+        """The lake's address."""
+        return self.store.url
+
+    def initialise(self) -> bool:
+        """Make this address a lake; one that is a lake already stays as it is.
+
+        Returns:
+            Whether a new lake was made.
+        """
+        if self.store.exists(_layout.MARKER):
+            self._check_version()
+            return False
+        # The content is the same whoever writes it, so two writers at once do no harm.
+        marker = {"format": "lightning-lde", "format_version": FORMAT_VERSION}
+        self.store.put(_layout.MARKER, (json.dumps(marker, indent=2) + "\n").encode())
+        return True
+
+    def require(self) -> None:
+        """Make sure that there is a lake of a format that this version reads.
+
+        Raises:
+            LakeNotFoundError: If the bucket, the folder or the lake is missing.
+            LakeURLError: If the lake has a newer format.
+        """
+        self.store.check_root()
+        if not self.store.exists(_layout.MARKER):
+            raise LakeNotFoundError(f"no lake at {self.url}: make one with `lde init {self.url}`")
+        self._check_version()
+
+    def _check_version(self) -> None:
+        try:
+            version = int(json.loads(self.store.get(_layout.MARKER))["format_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise LakeURLError(f"{_layout.MARKER} at {self.url} is not a lake's: {error}") from error
+        if version > FORMAT_VERSION:
+            raise LakeURLError(
+                f"the lake at {self.url} has format {version}, this version reads up to {FORMAT_VERSION}: "
+                "upgrade lightning-lde"
+            )
+
+    def append(
+        self,
+        table: str,
+        rows: pa.Table,
+        *,
+        project: str,
+        day: date,
+        writer: str,
+        first: int,
+        last: int | None = None,
+    ) -> HotFile:
+        """Add rows as one immutable file; when it returns they are in the lake.
+
+        Args:
+            table: The table's name.
+            rows: At least one row.
+            project: The project, a partition.
+            day: The UTC day the writer started, a partition.
+            writer: The run id, or another UUIDv7.
+            first: The segment's number.
+            last: The last number where the file merges several segments.
+        """
+        path = _layout.hot_path(table, project=project, day=day, writer=writer, first=first, last=last)
+        self.store.put(path, _parquet_bytes(rows))
+        return HotFile(path, table, writer, first, first if last is None else last)
+
+    def add_records(self, table: str, records: Sequence[Record], *, project: str) -> HotFile:
+        """Add rows that belong to no run, such as the result of an analysis, under a writer id of their own.
+
+        Args:
+            table: The table's name.
+            records: At least one instance of the table's dataclass.
+            project: The project, a partition.
+        """
+        rows = records_to_arrow(table, records)
+        return self.append(table, rows, project=project, day=utc_now().date(), writer=new_run_id(), first=0)
+
+    def read(self, file: HotFile) -> pa.Table:
+        """All rows of one file.
+
+        Raises:
+            FileNotFoundError: If it is gone, as after a merge.
+        """
+        import pyarrow.parquet as pq
+
+        return pq.read_table(io.BytesIO(self.store.get(file.path)))
+
+    def remove(self, file: HotFile) -> None:
+        """Delete one file of the hot tier."""
+        self.store.delete(file.path)
+
+    def snapshot(self) -> Snapshot:
+        """The files that are there now, found by one listing."""
+        found = (_layout.parse_hot_path(stored.path) for stored in self.store.list(_layout.HOT))
+        tables: dict[str, list[HotFile]] = {}
+        for file in _layout.current_files(file for file in found if file is not None):
+            tables.setdefault(file.table, []).append(file)
+        return Snapshot({table: tuple(files) for table, files in tables.items()})
+
+    def put_object(self, source: Path) -> str:
+        """Store a file under the SHA-256 of its content; equal content is stored once.
+
+        Returns:
+            The object id, 64 hexadecimal digits.
+        """
+        object_id = _file_hash(source)
+        path = _layout.object_path(object_id)
+        if not self.store.exists(path):
+            self.store.put_file(path, source)
+        return object_id
+
+    def get_object(self, object_id: str) -> bytes:
+        """The content of an object, verified.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            StoreError: If its content does not have its hash.
+        """
+        data = self.store.get(_layout.object_path(object_id))
+        found = hashlib.sha256(data).hexdigest()
+        if found != object_id:
+            raise StoreError(f"object {object_id} at {self.url} is damaged: its content has the hash {found}")
+        return data
+
+
+def _parquet_bytes(rows: pa.Table) -> bytes:
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, compression="zstd", write_statistics=_columns_for_statistics(rows))
+    return buffer.getvalue()
+
+
+def _columns_for_statistics(rows: pa.Table) -> list[str]:
+    """All columns but those with a NaN: Parquet's bounds leave NaN out, and engines then lose such rows."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return [
+        field.name
+        for field in rows.schema
+        if not pa.types.is_nested(field.type)
+        and not (pa.types.is_floating(field.type) and pc.any(pc.is_nan(rows.column(field.name))).as_py())
+    ]
+
+
+def _file_hash(source: Path) -> str:
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

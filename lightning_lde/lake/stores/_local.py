@@ -1,0 +1,111 @@
+"""A store in a folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from lightning_lde.errors import LakeNotFoundError, StoreError
+from lightning_lde.lake.stores._base import StoredFile
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pa_fs
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+class LocalStore:
+    """Files in a folder; each is written beside its place, synced, then renamed into it.
+
+    Args:
+        root: The folder; it is made at the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def url(self) -> str:
+        """The folder's path."""
+        return str(self._root)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a whole file: temporary name, fsync, rename, fsync of the folder."""
+        with self._replacing(path) as file:
+            file.write(data)
+
+    def put_file(self, path: str, source: Path) -> None:
+        """Copy a local file into the store in pieces."""
+        with self._replacing(path) as file, source.open("rb") as original:
+            shutil.copyfileobj(original, file, 1 << 20)
+
+    @contextlib.contextmanager
+    def _replacing(self, path: str) -> Iterator[BinaryIO]:
+        target = self._root / path
+        temporary = target.parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise StoreError(error.errno, f"cannot write {target}: {error.strerror}") from error
+
+    def get(self, path: str) -> bytes:
+        """Read a whole file."""
+        return (self._root / path).read_bytes()
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file of that name."""
+        return (self._root / path).is_file()
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        """All files below a prefix, temporary ones left out."""
+        yield from _scan(self._root / prefix, prefix.rstrip("/"))
+
+    def delete(self, path: str) -> None:
+        """Remove a file if it is there."""
+        (self._root / path).unlink(missing_ok=True)
+
+    def check_root(self) -> None:
+        """Raise if there is no folder of that name."""
+        if not self._root.is_dir():
+            raise LakeNotFoundError(f"no folder {self._root}: make a lake there with `lde init {self._root}`")
+
+    def arrow_filesystem(self) -> tuple[pa_fs.FileSystem, str]:
+        """The local file system and the folder's absolute path."""
+        import pyarrow.fs as pa_fs
+
+        return pa_fs.LocalFileSystem(), str(self._root.resolve())
+
+
+def _scan(folder: Path, prefix: str) -> Iterator[StoredFile]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        path = f"{prefix}/{entry.name}"
+        if entry.is_dir():
+            yield from _scan(Path(entry.path), path)
+        elif not entry.name.endswith(TEMPORARY_SUFFIX):
+            with contextlib.suppress(FileNotFoundError):
+                yield StoredFile(path, entry.stat().st_size)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,73 @@
+"""Names of files: they read back, hostile projects stay inside, merged files hide what they hold."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_lde.lake import HotFile, current_files, hot_path, parse_hot_path
+from lightning_lde.schema import new_run_id
+
+WRITER = new_run_id()
+DAY = date(2026, 11, 21)
+
+
+def file_of(first: int, last: int, *, writer: str = WRITER, table: str = "metrics") -> HotFile:
+    path = hot_path(table, project="p", day=DAY, writer=writer, first=first, last=last)
+    parsed = parse_hot_path(path)
+    assert parsed is not None
+    return parsed
+
+
+def test_the_path_is_what_the_format_says() -> None:
+    assert hot_path("runs", project="a b/ü", day=DAY, writer=WRITER, first=3) == (
+        f"hot/runs/project=a%20b%2F%C3%BC/day=2026-11-21/{WRITER}-000003.parquet"
+    )
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.text())
+def test_every_path_reads_back(first: int, extra: int, project: str) -> None:
+    project = project.encode("utf-8", "replace").decode()
+    path = hot_path("metrics", project=project, day=DAY, writer=WRITER, first=first, last=first + extra)
+    assert parse_hot_path(path) == HotFile(path, "metrics", WRITER, first, first + extra)
+
+
+@pytest.mark.parametrize("project", ["../../etc", "..", "/", "a/../../b", "x" * 5000, "\n", "ü" * 500, ""])
+def test_hostile_projects_stay_in_one_folder_name(project: str) -> None:
+    parts = hot_path("runs", project=project, day=DAY, writer=WRITER, first=0).split("/")
+    assert len(parts) == 5
+    assert parts[2].startswith("project=")
+    assert all(len(part.encode()) < 256 for part in parts)
+
+
+def test_long_projects_that_differ_only_at_the_end_do_not_meet() -> None:
+    paths = {hot_path("runs", project="x" * 5000 + end, day=DAY, writer=WRITER, first=0) for end in "ab"}
+    assert len(paths) == 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "hot/runs/project=p/day=2026-11-21/.3f.tmp",
+        "hot/runs/project=p/day=2026-11-21/notes.parquet",
+        f"hot/runs/{WRITER}-000000.parquet",
+        f"cold/runs/project=p/day=2026-11-21/{WRITER}-000000.parquet",
+        "lde.json",
+    ],
+)
+def test_other_files_are_not_read(path: str) -> None:
+    assert parse_hot_path(path) is None
+
+
+def test_a_merged_file_hides_exactly_what_it_holds() -> None:
+    merged, inside, after = file_of(0, 4), [file_of(n, n) for n in range(5)], file_of(5, 5)
+    other_run, other_table = file_of(1, 1, writer=new_run_id()), file_of(1, 1, table="runs")
+    kept = current_files([*inside, merged, after, other_run, other_table])
+    assert set(kept) == {merged, after, other_run, other_table}
+
+
+def test_a_second_merge_hides_the_first() -> None:
+    assert current_files([file_of(0, 4), file_of(5, 5), file_of(0, 5)]) == [file_of(0, 5)]
