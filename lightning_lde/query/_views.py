@@ -1,0 +1,101 @@
+"""DuckDB views over the files of a snapshot, named after the tables."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from lightning_lde.lake import LakeStorage, Snapshot
+from lightning_lde.lake.stores import LocalStore
+from lightning_lde.schema import CONTENT_TABLES, TABLES, RunStatus, arrow_schema
+
+if TYPE_CHECKING:
+    import duckdb
+
+STORED = "stored"
+"""The DuckDB schema with the rows as they are stored, every state of a run and every repetition."""
+
+HEARTBEATS_UNTIL_LOST = 3
+
+
+def tables_of(query: str) -> list[str]:
+    """Tables that a query may read: those it names, or all where it names none (``show tables``)."""
+    named = [table for table in TABLES if re.search(rf"\b{table}\b", query, re.IGNORECASE)]
+    return named or list(TABLES)
+
+
+def create_views(
+    connection: duckdb.DuckDBPyConnection, storage: LakeStorage, snapshot: Snapshot, tables: list[str]
+) -> None:
+    """Make the views of some tables in a connection.
+
+    Args:
+        connection: An empty in-memory database.
+        storage: The lake.
+        snapshot: The files to read.
+        tables: Names of tables.
+    """
+    connection.execute(f"create schema {STORED}")
+    for table in tables:
+        connection.register(f"empty_{table}", arrow_schema(table).empty_table())
+        connection.execute(f"create view {STORED}.{table} as {_stored_rows(connection, storage, snapshot, table)}")
+        connection.execute(f"create view {table} as {_logical_rows(table)}")
+
+
+def _stored_rows(connection: duckdb.DuckDBPyConnection, storage: LakeStorage, snapshot: Snapshot, table: str) -> str:
+    empty = f"select * from empty_{table}"
+    paths = snapshot.paths(table)
+    if not paths:
+        return empty
+    if isinstance(storage.store, LocalStore):
+        files = ", ".join(_literal(f"{storage.url}/{path}") for path in paths)
+        # union_by_name keeps columns that a newer writer added.
+        source = f"read_parquet([{files}], union_by_name=true, hive_partitioning=false)"
+    else:
+        source = f"remote_{table}"
+        connection.register(source, _arrow_dataset(storage, paths))
+    return f"{empty} union all by name select * from {source}"
+
+
+def _arrow_dataset(storage: LakeStorage, paths: list[str]) -> object:
+    import pyarrow.dataset as ds
+
+    filesystem, root = storage.store.arrow_filesystem()
+    factory = ds.FileSystemDatasetFactory(filesystem, [f"{root}/{path}" for path in paths], ds.ParquetFileFormat())
+    return factory.finish(factory.inspect(promote_options="permissive"))
+
+
+def _logical_rows(table: str) -> str:
+    if table == "runs":
+        return _present_runs()
+    if table in CONTENT_TABLES:
+        return _distinct_content(table, CONTENT_TABLES[table])
+    if table == "embeddings":
+        return (
+            f"select * from {STORED}.embeddings qualify row_number() over "
+            "(partition by dataset_config_id, probe_id, method, task_seed, task_index order by recorded_at) = 1"
+        )
+    return f"select * from {STORED}.{table}"
+
+
+def _present_runs() -> str:
+    now_us = time.time_ns() // 1000
+    silence_s = f"({now_us} - epoch_us(heartbeat_at)) / 1e6"
+    return f"""
+        select * replace (
+            case when status = '{RunStatus.RUNNING}' and {silence_s} > {HEARTBEATS_UNTIL_LOST} * heartbeat_every_s
+                 then '{RunStatus.LOST}' else status end as status)
+        from {STORED}.runs
+        qualify row_number() over (partition by run_id order by segment desc, revision desc) = 1"""
+
+
+def _distinct_content(table: str, key: str) -> str:
+    # Every run writes the rows of its content; facts that a later row adds (a diversity) fill the gaps of earlier ones.
+    columns = [name for name in arrow_schema(table).names if name not in {key, "recorded_at"}]
+    newest = ", ".join(f"arg_max({name}, recorded_at) as {name}" for name in columns)
+    return f"select {key}, min(recorded_at) as recorded_at, {newest} from {STORED}.{table} group by {key}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
