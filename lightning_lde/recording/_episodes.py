@@ -1,0 +1,43 @@
+"""Evaluated few-shot tasks as rows of the table ``episodes``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning_lde.schema import DatasetConfig, Episode, Run
+
+
+def episode_rows(run: Run, results: Any, dataset: object, config: DatasetConfig | None) -> list[Episode]:
+    """Rows of the table, one per task and number of inner steps.
+
+    Args:
+        run: The run's present state.
+        results: Columns of equal length: ``index``, ``classes``, ``inner_steps``, ``loss``, ``accuracy``, and the
+            words and numbers ``method``, ``ways``, ``shots``, ``queries`` that hold for all.
+        dataset: What the tasks were drawn from; its ``episode_id(index)`` names a task by content.
+        config: The use of the data set that the tasks belong to.
+    """
+    name_of = getattr(dataset, "episode_id", str)
+    return [
+        Episode(
+            run_id=run.run_id,
+            segment=run.segment,
+            episode_id=name_of(index),
+            method=results.method,
+            weights_id=run.weights_end_id or run.weights_start_id,
+            dataset_config_id=config.dataset_config_id if config else None,
+            dataset_id=config.dataset_id if config else None,
+            episode_seed=int(getattr(dataset, "seed", 0)),
+            episode_index=index,
+            classes=classes,
+            ways=results.ways,
+            shots=results.shots,
+            queries=results.queries,
+            inner_steps=inner_steps,
+            loss=loss,
+            accuracy=accuracy,
+        )
+        for index, classes, inner_steps, loss, accuracy in zip(
+            results.index, results.classes, results.inner_steps, results.loss, results.accuracy, strict=True
+        )
+    ]
