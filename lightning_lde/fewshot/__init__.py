@@ -1,0 +1,34 @@
+"""Few-shot learning: data sets split by class, episodes, backbones, MAML and pretraining."""
+
+from lightning_lde.fewshot._backbones import Conv4
+from lightning_lde.fewshot._characters import (
+    CHARACTER_SETS,
+    character_set,
+    character_sets,
+    demo_sets,
+    digits_set,
+)
+from lightning_lde.fewshot._data import FewShotDataset
+from lightning_lde.fewshot._episodes import ClassificationSplit, Episode, Episodes
+from lightning_lde.fewshot._maml import MAML
+from lightning_lde.fewshot._packs import load_pack, load_packs
+from lightning_lde.fewshot._pretraining import Pretraining
+from lightning_lde.fewshot._results import EpisodeResults
+
+__all__ = [
+    "CHARACTER_SETS",
+    "MAML",
+    "ClassificationSplit",
+    "Conv4",
+    "Episode",
+    "EpisodeResults",
+    "Episodes",
+    "FewShotDataset",
+    "Pretraining",
+    "character_set",
+    "character_sets",
+    "demo_sets",
+    "digits_set",
+    "load_pack",
+    "load_packs",
+]

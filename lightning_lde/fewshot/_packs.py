@@ -1,0 +1,127 @@
+"""Reading of data packs: Parquet files that hold one few-shot data set each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from lightning_lde.errors import DataError
+from lightning_lde.fewshot._data import FewShotDataset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["load_pack", "load_packs"]
+
+_METADATA_KEY = b"datapack"
+_REQUIRED = ("name", "shape", "classes", "class_split")
+
+
+def load_pack(path: str | PathLike[str]) -> FewShotDataset:
+    """Read one pack.
+
+    A pack is a Parquet file with the columns ``image`` (fixed-size binary, uint8, row-major H, W, C)
+    and ``label`` (index into the classes), and the schema metadata key ``datapack``: JSON with name,
+    shape [H, W, C], classes, class_split, and optionally licence, original and sources.
+
+    Args:
+        path: The Parquet file.
+
+    Returns:
+        The data set, images as (N, C, H, W).
+
+    Raises:
+        DataError: The file is missing, is no pack, or holds text rather than images.
+    """
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    schema, info = _read_head(path)
+    if "image" not in schema.names:
+        raise DataError(f"{path} has the columns {schema.names} and no images: a few-shot set needs an image pack.")
+    if missing := [key for key in _REQUIRED if key not in info]:
+        raise DataError(f"{path}: the metadata key 'datapack' lacks {missing}: it needs {list(_REQUIRED)}.")
+    table = pq.read_table(path, columns=["image", "label"])
+    labels = np.asarray(table.column("label").to_numpy(), dtype=np.int64)
+    return FewShotDataset(
+        name=info["name"],
+        images=_pixels(table.column("image"), info["shape"], path),
+        labels=torch.from_numpy(labels),
+        classes=tuple(info["classes"]),
+        class_splits=tuple(info["class_split"]),
+        licence=info.get("licence"),
+        source=_source(info),
+    )
+
+
+def load_packs(
+    folder: str | PathLike[str], names: Iterable[str] | None = None, min_classes: int = 5
+) -> list[FewShotDataset]:
+    """Read the image packs of a folder that have enough classes to train and to test on.
+
+    Args:
+        folder: Folder of ``<name>.parquet`` files.
+        names: Names to read, in this order; all packs of the folder, sorted, when None.
+        min_classes: Sets with fewer train or fewer test classes are left out, as are text packs.
+
+    Returns:
+        The data sets.
+
+    Raises:
+        DataError: The folder does not exist, or a name has no file or no valid pack.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: give the folder that holds the .parquet packs.")
+    paths = sorted(folder.glob("*.parquet")) if names is None else [folder / f"{name}.parquet" for name in names]
+    return [load_pack(path) for path in paths if _is_usable(path, min_classes)]
+
+
+def _is_usable(path: Path, min_classes: int) -> bool:
+    schema, info = _read_head(path)
+    splits = info.get("class_split", [])
+    enough = all(splits.count(part) >= min_classes for part in ("train", "test"))
+    return "image" in schema.names and enough
+
+
+def _read_head(path: Path) -> tuple[pa.Schema, dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({error}): give a data pack.") from error
+    text = (schema.metadata or {}).get(_METADATA_KEY)
+    if text is None:
+        raise DataError(f"{path} is no data pack: its schema lacks the metadata key 'datapack'.")
+    info: dict[str, Any] = json.loads(text)
+    return schema, info
+
+
+def _pixels(column: pa.ChunkedArray, shape: list[int], path: Path) -> torch.Tensor:
+    import pyarrow as pa
+
+    image_bytes = int(np.prod(shape))
+    if not pa.types.is_fixed_size_binary(column.type) or column.type.byte_width != image_bytes or column.null_count:
+        raise DataError(
+            f"{path}: the column image is {column.type} with {column.null_count} nulls; "
+            f"shape {shape} needs fixed_size_binary[{image_bytes}] in every row."
+        )
+    rows = [
+        np.frombuffer(chunk.buffers()[1], dtype=np.uint8).reshape(-1, image_bytes)[chunk.offset :][: len(chunk)]
+        for chunk in column.chunks
+    ]
+    flat = np.concatenate([np.zeros((0, image_bytes), dtype=np.uint8), *rows]).reshape(-1, *shape)
+    return torch.from_numpy(flat.transpose(0, 3, 1, 2).copy())
+
+
+def _source(info: dict[str, Any]) -> str | None:
+    repositories = [f"github.com/{one['repo']}@{one['commit']}" for one in info.get("sources", [])]
+    return "; ".join(repositories) or info.get("original")
