@@ -1,0 +1,15 @@
+"""Diversity of data: exact Task2Vec embeddings of tasks, their distances, and the diversity coefficient."""
+
+from ._coefficient import Coefficient, diversity_coefficient
+from ._distance import pairwise_distances
+from ._fisher import TaskEmbedding, fisher_embedding
+from ._probe import Probe
+
+__all__ = [
+    "Coefficient",
+    "Probe",
+    "TaskEmbedding",
+    "diversity_coefficient",
+    "fisher_embedding",
+    "pairwise_distances",
+]
