@@ -1,0 +1,32 @@
+"""What can be known of a run: pure functions over code, environment, data, model, settings, seeds, weights."""
+
+from __future__ import annotations
+
+from lightning_lde.capture._code import capture_code
+from lightning_lde.capture._data import describe_dataset
+from lightning_lde.capture._environment import capture_environment
+from lightning_lde.capture._loaders import describe_loader, loaders_of
+from lightning_lde.capture._pipeline import describe_pipeline
+from lightning_lde.capture._redaction import REDACTED, redact, redact_argv, redact_text
+from lightning_lde.capture._seeds import capture_seeds
+from lightning_lde.capture._settings import describe_pipeline_config
+from lightning_lde.capture._values import flatten_params, json_safe
+from lightning_lde.capture._weights import weights_fingerprint
+
+__all__ = [
+    "REDACTED",
+    "capture_code",
+    "capture_environment",
+    "capture_seeds",
+    "describe_dataset",
+    "describe_loader",
+    "describe_pipeline",
+    "describe_pipeline_config",
+    "flatten_params",
+    "json_safe",
+    "loaders_of",
+    "redact",
+    "redact_argv",
+    "redact_text",
+    "weights_fingerprint",
+]

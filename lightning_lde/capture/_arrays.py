@@ -1,0 +1,134 @@
+"""Tensors and arrays as bytes for a hash: the same content gives the same bytes on every device."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import Any
+
+from lightning_lde.schema import canonical_json
+
+MAX_BYTES = 64 * 2**20
+"""Content up to this many bytes is hashed whole."""
+
+_SAMPLE_BYTES = 16 * 2**20
+_MAX_SAMPLED_ROWS = 4096
+_MAX_LABELS = 50_000_000
+_MAX_CLASSES = 10_000
+
+
+def is_array(value: object) -> bool:
+    """Whether a value is a tensor or a numpy array of numbers."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return True
+    return numpy is not None and isinstance(value, numpy.ndarray) and not value.dtype.hasobject
+
+
+def dtype_name(value: Any) -> str:
+    """The name of the element type, the same for tensors and arrays: ``float32``."""
+    return str(value.dtype).removeprefix("torch.")
+
+
+def size_bytes(value: Any) -> int:
+    """Bytes of all elements."""
+    return int(value.nbytes)
+
+
+def raw_bytes(value: Any, rows: Any = None) -> memoryview:
+    """The elements' bytes in row-major order, of all rows or of those given.
+
+    Args:
+        value: A dense tensor or array, of any shape, type and device.
+        rows: Indices into the first dimension, None for everything.
+
+    Raises:
+        RuntimeError: If a tensor has no bytes, as on the meta device; other errors of torch pass too.
+    """
+    import numpy as np
+
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
+        part: Any = np.ascontiguousarray(value if rows is None else value[rows])
+        return memoryview(part.reshape(-1).view(np.uint8))
+    tensor = value.detach()
+    if rows is not None:
+        tensor = tensor[torch.as_tensor(rows, device=tensor.device)]
+    tensor = tensor.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    return memoryview(tensor.view(torch.uint8).numpy())
+
+
+def fingerprint(arrays: list[Any]) -> tuple[str, str]:
+    """A hash over shapes, types and bytes of arrays with equal first dimension, and how it was made.
+
+    Up to 64 MiB every byte counts; above, at most 4,096 evenly spaced rows with at most 16 MiB, the first
+    and the last among them.
+
+    Args:
+        arrays: Tensors or arrays, each of shape (n, ...).
+
+    Returns:
+        32 hexadecimal digits and the method in words.
+
+    Raises:
+        RuntimeError: If a tensor has no bytes; other errors of torch and numpy pass too.
+    """
+    total = sum(map(size_bytes, arrays))
+    rows, method = None, "sha256 of content"
+    if total > MAX_BYTES:
+        rows = _spread(min(len(array) for array in arrays), total)
+        method = f"sha256 of {len(rows)} evenly spaced rows"
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(canonical_json([dtype_name(array), list(array.shape)]).encode())
+        digest.update(raw_bytes(array, rows))
+    return digest.hexdigest()[:32], method
+
+
+def _spread(n_rows: int, total_bytes: int) -> Any:
+    import numpy as np
+
+    affordable = _SAMPLE_BYTES * n_rows // total_bytes
+    count = max(2, min(n_rows, _MAX_SAMPLED_ROWS, affordable))
+    return np.unique(np.arange(count, dtype=np.int64) * (n_rows - 1) // (count - 1))
+
+
+def class_counts(labels: object) -> dict[str, int]:
+    """How often each class occurs; empty where the labels are not a list of at most 10,000 classes.
+
+    Args:
+        labels: Integers of shape (n,): a tensor, an array or a list.
+    """
+    import numpy as np
+
+    if isinstance(labels, (list, tuple)):
+        values = np.asarray(labels)
+    elif is_array(labels) and len(labels.shape) == 1:  # type: ignore[attr-defined]
+        values = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    else:
+        return {}
+    if values.ndim != 1 or values.dtype.kind not in "iu" or not 0 < len(values) <= _MAX_LABELS:
+        return {}
+    if values.min() < 0 or values.max() > 100 * _MAX_CLASSES:
+        classes, counts = np.unique(values, return_counts=True)
+    else:
+        counts = np.bincount(values.astype(np.int64, copy=False))
+        classes = np.flatnonzero(counts)
+        counts = counts[classes]
+    if len(classes) > _MAX_CLASSES:
+        return {}
+    return {str(label): int(count) for label, count in zip(classes.tolist(), counts.tolist(), strict=True)}
+
+
+def indices_array(indices: object) -> Any:
+    """Indices as an int64 array of shape (n,), None if they are nothing of the kind."""
+    import numpy as np
+
+    if is_array(indices):
+        indices = indices.detach().cpu() if hasattr(indices, "detach") else indices
+    elif not isinstance(indices, (list, tuple, range)):
+        return None
+    values = np.asarray(indices)
+    if values.ndim != 1 or (values.dtype.kind not in "iu" and len(values)):
+        return None
+    return values.astype(np.int64)

@@ -1,0 +1,153 @@
+"""The code a run is started from: the state of its git repository and its entry point."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from lightning_lde.capture._access import clean_text, get
+from lightning_lde.capture._redaction import redact_text
+from lightning_lde.schema import Code, content_id, utc_now
+
+_MAX_DIFF = 1_000_000
+_TIMEOUT_S = 10.0
+_USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
+_NO_SURPRISES = ("--no-pager", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+_DIFF = ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty")
+
+
+def capture_code(entry_point: str | None = None) -> Code:
+    """Describe the repository in which the entry point lies, and the entry point itself.
+
+    Without git, or outside a repository, the facts of git are None. Credentials are taken out of the
+    remote's address and the diff; paths are relative to the repository. Files that git does not track
+    are not seen, except the entry point, which has its own hash.
+
+    Args:
+        entry_point: The program's file; None for the one this process runs. For an installed program
+            (``pytest``, ``lightning``) and in a notebook the repository is that of the working directory.
+
+    Returns:
+        The row; its id covers all fields but ``recorded_at`` and ``snapshot_object``.
+    """
+    program = _program(entry_point)
+    repository = _Repository(_home(program, given=entry_point is not None))
+    facts = {
+        "commit": repository.ask("rev-parse", "--verify", "-q", "HEAD"),
+        "branch": repository.ask("symbolic-ref", "--short", "-q", "HEAD"),
+        "remote": repository.remote(),
+        "dirty": repository.is_dirty(),
+        "diff": repository.diff(),
+        "entry_point": None if program is None else _name(program, repository.root),
+        "entry_point_hash": None if program is None else _hash(program),
+    }
+    return Code(code_id=content_id("code", facts), recorded_at=utc_now(), **facts)  # type: ignore[arg-type]
+
+
+def _program(entry_point: str | None) -> Path | None:
+    main = get(sys.modules.get("__main__"), "__file__")
+    candidates = [entry_point] if entry_point is not None else [sys.argv[0] if sys.argv else None, main]
+    for candidate in candidates:
+        try:
+            if candidate and Path(candidate).is_file():
+                return Path(candidate).resolve()
+        except (OSError, TypeError, ValueError):
+            continue
+    return None
+
+
+def _home(program: Path | None, *, given: bool) -> Path | None:
+    try:
+        here = Path.cwd()
+    except OSError:
+        return None if program is None else program.parent
+    if program is None:
+        return here
+    installed = any(program.is_relative_to(Path(prefix).resolve()) for prefix in {sys.prefix, sys.base_prefix})
+    return here if installed and not given else program.parent
+
+
+def _name(program: Path, root: Path | None) -> str:
+    inside = root is not None and program.is_relative_to(root)
+    return clean_text(program.relative_to(root).as_posix() if inside and root is not None else program.name)
+
+
+def _hash(program: Path) -> str | None:
+    try:
+        return hashlib.sha256(program.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+class _Repository:
+    """Questions to git about the repository of a folder; every answer may be None."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self.root: Path | None = None
+        if root := self.ask("rev-parse", "--show-toplevel"):
+            self._folder = self.root = Path(root)
+        else:
+            self._folder = None
+
+    def ask(self, *question: str) -> str | None:
+        """The answer as one stripped text, None if it is empty or git refuses."""
+        answer = self._run(*question)
+        return (answer.strip() or None) if answer is not None else None
+
+    def is_dirty(self) -> bool | None:
+        """Whether a tracked file differs from the commit."""
+        status = self._run("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
+        return None if status is None else bool(status.strip())
+
+    def diff(self) -> str | None:
+        """The difference to the commit, redacted, at most 1,000,000 characters."""
+        text = self._run(*_DIFF)
+        if not text:
+            return None
+        text = redact_text(text)
+        if len(text) <= _MAX_DIFF:
+            return text
+        return f"{text[:_MAX_DIFF]}\n<diff cut here after {_MAX_DIFF} characters>\n"
+
+    def remote(self) -> str | None:
+        """The address of ``origin``, or of the first remote, without credentials."""
+        address = self.ask("config", "--get", "remote.origin.url")
+        if address is None and (names := self.ask("remote")):
+            address = self.ask("config", "--get", f"remote.{names.splitlines()[0]}.url")
+        if address is None:
+            return None
+        # A folder of this machine as a remote says nothing elsewhere and may name a person.
+        address = f"<path>/{Path(address).name}" if Path(address).is_absolute() else address
+        return redact_text(_USER_INFO.sub(r"\1", address))
+
+    def _run(self, *question: str) -> str | None:
+        if self._folder is None:
+            return None
+        command = ["git", *_NO_SURPRISES, *question]
+        with tempfile.TemporaryFile() as output:
+            try:
+                subprocess.run(
+                    command,
+                    cwd=self._folder,
+                    env=_git_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.DEVNULL,
+                    timeout=_TIMEOUT_S,
+                    check=True,
+                )
+            except (OSError, ValueError, subprocess.SubprocessError):
+                return None
+            output.seek(0)
+            return output.read(_MAX_DIFF + 100_000).decode("utf-8", errors="replace")
+
+
+def _git_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}

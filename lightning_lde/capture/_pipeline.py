@@ -1,0 +1,92 @@
+"""A model and its procedure: class, source, parameters, layers."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import Any
+
+from lightning_lde.capture._access import call, class_path, get
+from lightning_lde.schema import Pipeline, content_id, utc_now
+
+_LIBRARIES = {
+    *{"abc", "builtins", "typing", "typing_extensions", "torch", "torchmetrics", "torchvision"},
+    *{"pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities"},
+}
+
+
+def describe_pipeline(module: object) -> Pipeline:
+    """Describe a module without its settings and its weights.
+
+    Args:
+        module: A ``LightningModule`` or any ``torch.nn.Module``, compiled or not.
+
+    Returns:
+        The row; its id covers class, source and layers. Counts are None where a lazy parameter has no
+        shape yet. ``layers`` holds every module that has no children or owns parameters itself.
+
+    Example:
+        >>> import torch
+        >>> row = describe_pipeline(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()))
+        >>> row.n_parameters, [layer["class"].split(".")[-1] for layer in row.layers]
+        (9, ['Linear', 'ReLU'])
+    """
+    module = get(module, "_orig_mod", module)
+    facts: dict[str, Any] = {
+        "module_class": class_path(type(module)),
+        "source_hash": _source_hash(type(module)),
+        "layers": _attempt_layers(module),
+    }
+    parameters = _parameters(module)
+    return Pipeline(
+        pipeline_id=content_id("pipelines", facts),
+        recorded_at=utc_now(),
+        n_parameters=_count(parameters),
+        n_trainable=_count([parameter for parameter in parameters or [] if get(parameter, "requires_grad")])
+        if parameters is not None
+        else None,
+        **facts,
+    )
+
+
+def _parameters(module: object) -> list[Any] | None:
+    try:
+        return list(module.parameters())  # type: ignore[attr-defined]
+    except Exception:
+        return None
+
+
+def _count(parameters: list[Any] | None) -> int | None:
+    """The number of elements, None if one of the parameters has no shape yet."""
+    counts = [call(parameter, "numel") for parameter in parameters or []]
+    return None if parameters is None or None in counts else sum(counts)
+
+
+def _attempt_layers(module: object) -> list[dict[str, Any]]:
+    try:
+        return _layers(module)
+    except Exception:
+        return []
+
+
+def _layers(module: Any) -> list[dict[str, Any]]:
+    layers = []
+    for name, part in module.named_modules():
+        parameters = list(part.parameters(recurse=False))
+        if parameters or not any(True for _ in part.children()):
+            layers.append({"name": name, "class": class_path(type(part)), "n_parameters": _count(parameters)})
+    return layers
+
+
+def _source_hash(cls: type) -> str | None:
+    """A hash over the source of a class and of its bases that are no library's, None without source."""
+    digest = hashlib.sha256()
+    for base in cls.__mro__:
+        if str(base.__module__).partition(".")[0] in _LIBRARIES and base is not cls:
+            continue
+        try:
+            digest.update(inspect.getsource(base).encode("utf-8", "backslashreplace"))
+        except Exception:
+            if base is cls:
+                return None
+    return digest.hexdigest()[:32]

@@ -1,0 +1,99 @@
+"""Redaction: what looks like a secret is replaced before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from lightning_lde.capture._access import clean_text
+from lightning_lde.capture._secrets import is_secret_key, replace_assignments, replace_shapes
+
+REDACTED = "<redacted>"
+"""What stands in place of a secret."""
+
+_MAX_DEPTH = 64
+_KINDS: Mapping[type, type] = {set: set, frozenset: frozenset}
+
+
+def redact(value: object, *, key: str = "") -> Any:
+    """A copy in which secrets are replaced; the structure stays.
+
+    Below a key that names a secret (``password``, ``apiKey``, ``hf-token`` ...) every string, byte
+    string and number is replaced; None, booleans and empty strings say nothing and stay. Everywhere
+    else strings lose what ``redact_text`` finds.
+
+    Args:
+        value: Mappings, sequences, sets, strings and scalars, nested; other objects come back as they are.
+        key: The name under which the value stands.
+
+    Returns:
+        The copy: dicts for mappings, lists and tuples as they were.
+
+    Example:
+        >>> redact({"lr": 0.1, "api_key": "abc", "max_tokens": 5, "url": "s3://user:pw@host/x"})
+        {'lr': 0.1, 'api_key': '<redacted>', 'max_tokens': 5, 'url': 's3://<redacted>@host/x'}
+    """
+    return _walk(value, is_secret_key(key), frozenset())
+
+
+def _walk(value: object, secret: bool, above: frozenset[int]) -> Any:
+    if isinstance(value, (str, bytes)):
+        return _leaf(value, secret)
+    if len(above) > _MAX_DEPTH or id(value) in above:
+        return REDACTED
+    if isinstance(value, Mapping):
+        inside = above | {id(value)}
+        return {_key(key): _walk(item, secret or is_secret_key(str(key)), inside) for key, item in value.items()}
+    if isinstance(value, (Sequence, Set)) and not isinstance(value, (range, bytearray, memoryview)):
+        inside = above | {id(value)}
+        items = [_walk(item, secret, inside) for item in value]
+        return _KINDS.get(type(value), tuple if isinstance(value, tuple) else list)(items)
+    return REDACTED if secret and value is not None and not isinstance(value, bool) else value
+
+
+def _key(key: object) -> object:
+    return replace_shapes(clean_text(key), REDACTED) if isinstance(key, str) else key
+
+
+def _leaf(value: str | bytes, secret: bool) -> str | bytes:
+    if isinstance(value, bytes):
+        return REDACTED if secret and value else redact_text(value.decode("latin-1")).encode("latin-1")
+    return REDACTED if secret and value else redact_text(value)
+
+
+def redact_text(text: str) -> str:
+    """Text without credentials in URLs, known shapes of tokens, and values assigned to secret names.
+
+    Args:
+        text: Any text: a message, a URL, a diff.
+
+    Example:
+        >>> redact_text("login failed: password='hunter2' at https://ann:pw@host/repo")
+        "login failed: password='<redacted>' at https://<redacted>@host/repo"
+    """
+    return replace_assignments(replace_shapes(clean_text(text), REDACTED), REDACTED)
+
+
+def redact_argv(argv: Sequence[str]) -> list[str]:
+    """A command line without secrets: ``--api-key VALUE``, ``--api-key=VALUE`` and ``api.key=VALUE``.
+
+    Args:
+        argv: The words, as in ``sys.argv``.
+
+    Example:
+        >>> redact_argv(["train.py", "--api-key", "abc", "--lr=0.1", "--db-password=xyz"])
+        ['train.py', '--api-key', '<redacted>', '--lr=0.1', '--db-password=<redacted>']
+    """
+    safe: list[str] = []
+    expects_secret = False
+    for word in map(str, argv):
+        is_flag = word.startswith("--") or (word.startswith("-") and len(word) == 2)
+        name, equals, value = word.partition("=")
+        if expects_secret and not is_flag:
+            safe.append(REDACTED)
+        elif equals and value and is_secret_key(name.lstrip("-+~")):
+            safe.append(f"{clean_text(name)}={REDACTED}")
+        else:
+            safe.append(redact_text(word))
+        expects_secret = is_flag and not equals and is_secret_key(word.lstrip("-"))
+    return safe
