@@ -1,0 +1,5 @@
+"""`python -m lightning_lde.cli`, the same as `lde`."""
+
+from lightning_lde.cli import main
+
+main()

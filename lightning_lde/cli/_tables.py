@@ -1,0 +1,36 @@
+"""Results of an analysis as flat tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lightning_lde.study import StudyAnalysis
+
+
+def correlation_table(analysis: StudyAnalysis) -> pa.Table:
+    """One row per configuration: n, slope and R² with intervals, p, leave-one-out range."""
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(
+        [
+            {
+                "configuration": result.label,
+                "n": result.correlation.n,
+                "slope": result.correlation.slope,
+                "slope_low": result.correlation.slope_low,
+                "slope_high": result.correlation.slope_high,
+                "r_squared": result.correlation.r_squared,
+                "r_squared_low": result.correlation.r_squared_low,
+                "r_squared_high": result.correlation.r_squared_high,
+                "p_permutation": result.correlation.p_permutation,
+                "p_holm": result.p_holm,
+                "leave_one_out_low": result.correlation.leave_one_out_low,
+                "leave_one_out_high": result.correlation.leave_one_out_high,
+                "n_for_80_percent_power": result.n_required,
+            }
+            for result in analysis.configurations
+        ]
+    )

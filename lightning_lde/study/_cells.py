@@ -1,0 +1,83 @@
+"""The cells of a study: data sets x algorithms x seeds, and which of them a lake already holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from lightning_lde.errors import ConfigurationError
+from lightning_lde.fewshot import FewShotDataset
+from lightning_lde.query import Lake
+from lightning_lde.schema import RunStatus, content_id
+from lightning_lde.study._settings import StudySettings
+
+ALGORITHMS = ("pretraining", "maml-first-order", "maml-higher-order")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a study.
+
+    Attributes:
+        cell_id: Content id of everything that decides the result.
+        dataset: The data set's name.
+        algorithm: A word of ``ALGORITHMS``.
+        seed: The seed of weights and training batches.
+    """
+
+    cell_id: str
+    dataset: str
+    algorithm: str
+    seed: int
+
+    @property
+    def label(self) -> str:
+        """A name for people."""
+        return f"{self.dataset}/{self.algorithm}/seed {self.seed}"
+
+
+def plan_cells(
+    datasets: Iterable[FewShotDataset],
+    settings: StudySettings,
+    *,
+    algorithms: Sequence[str] = ALGORITHMS,
+    seeds: Sequence[int] = (0,),
+) -> list[Cell]:
+    """All cells of a study, data sets in the given order.
+
+    Raises:
+        ConfigurationError: If an algorithm is unknown or two data sets have the same name.
+    """
+    datasets = list(datasets)
+    if unknown := set(algorithms) - set(ALGORITHMS):
+        raise ConfigurationError(f"unknown algorithm {sorted(unknown)}: choose from {', '.join(ALGORITHMS)}")
+    names = [dataset.name for dataset in datasets]
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"two data sets have the same name among {names}: rename one")
+    return [
+        Cell(_cell_id(dataset, settings, algorithm, seed), dataset.name, algorithm, seed)
+        for dataset in datasets
+        for algorithm in algorithms
+        for seed in seeds
+    ]
+
+
+def finished_cells(lake: Lake, project: str) -> set[str]:
+    """Ids of the cells that are trained and evaluated."""
+    rows = lake.sql(
+        f"""select distinct tags->>'cell' as cell from runs
+            where project = ? and status = '{RunStatus.FINISHED}'
+              and run_id in (select run_id from episodes)""",
+        [project],
+    )
+    return {cell for cell in rows.column("cell").to_pylist() if cell is not None}
+
+
+def _cell_id(dataset: FewShotDataset, settings: StudySettings, algorithm: str, seed: int) -> str:
+    facts = {
+        "dataset": dataset.fingerprint,
+        "algorithm": algorithm,
+        "seed": seed,
+        "settings": asdict(settings),
+    }
+    return content_id("cells", facts)

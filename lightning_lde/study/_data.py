@@ -1,0 +1,37 @@
+"""The data sets of a study, brought to one size and number of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lightning_lde.errors import DataError
+from lightning_lde.fewshot import FewShotDataset, demo_sets, load_packs
+from lightning_lde.study._settings import StudySettings
+
+
+def study_datasets(
+    folder: Path | None, settings: StudySettings, *, names: Sequence[str] | None = None
+) -> tuple[list[FewShotDataset], StudySettings]:
+    """Data sets that all cells of a study can share an architecture on.
+
+    Args:
+        folder: A folder of Parquet packs; without one, characters drawn from fonts and handwritten digits.
+        settings: The study's numbers.
+        names: Which data sets; without it all that have enough classes.
+
+    Returns:
+        The prepared data sets, and the settings with colour where one of them has it.
+
+    Raises:
+        DataError: If no data set is left.
+    """
+    found = demo_sets() if folder is None else load_packs(folder, min_classes=settings.ways)
+    chosen = [dataset for dataset in found if names is None or dataset.name in names]
+    if not chosen or (names is not None and len(chosen) < len(set(names))):
+        known = ", ".join(dataset.name for dataset in found) or "none"
+        raise DataError(f"data sets {list(names or [])} are not all there; there are: {known}")
+    channels = max([settings.channels, *(dataset.images.shape[1] for dataset in chosen)])
+    settings = replace(settings, channels=channels)
+    return [dataset.prepared(size=settings.image_size, channels=channels) for dataset in chosen], settings

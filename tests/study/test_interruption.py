@@ -1,0 +1,64 @@
+"""SIGKILL in the middle of a study: the lake reads, the run is lost, and the rest is done once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lightning_lde import Lake
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def start(lake: Path) -> subprocess.Popen[bytes]:
+    numbers = (
+        "width=8", "meta_steps=12", "meta_batch=2", "queries=5", "pretraining_steps=4", "test_episodes=6",
+    )  # fmt: skip
+    words = [str(lake), "--project", "p", "--dataset", "hebrew", "--dataset", "digits", "--jobs", "2"]
+    words += [word for number in numbers for word in ("--set", number)]
+    # Its own session, so that the kill reaches the worker processes too.
+    return subprocess.Popen([sys.executable, str(ROOT / "tasks/study.py"), *words], start_new_session=True)
+
+
+def finished(lake: Lake) -> dict[str, str]:
+    rows = lake.sql(
+        """select tags->>'cell' as cell, run_id from runs
+           where status = 'finished' and run_id in (select run_id from episodes)"""
+    ).to_pylist()
+    return {row["cell"]: row["run_id"] for row in rows}
+
+
+def test_a_killed_study_goes_on_where_it_was(lake_path: Path) -> None:
+    lake = Lake(lake_path).create()
+    process = start(lake_path)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        running = lake.sql("select count(*) as n from runs where status = 'running'").to_pylist()[0]["n"]
+        if finished(lake) and running:
+            break
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    done = finished(lake)
+    assert 0 < len(done) < 6
+    interrupted_tests = lake.sql(
+        "select run_id from runs where status = 'running' and run_id in (select run_id from episodes)"
+    ).num_rows
+    cut_off = lake.sql("select run_id from runs where status = 'running'").column("run_id").to_pylist()
+    assert cut_off
+    for table in ("metrics", "episodes", "params", "links", "datasets", "artifacts", "stored.runs"):
+        lake.sql(f"select * from {table}")
+    time.sleep(16)  # three heartbeats of five seconds, and one more
+    assert lake.sql("select status from runs where run_id = ?", cut_off[:1]).to_pylist() == [{"status": "lost"}]
+
+    assert start(lake_path).wait(240) == 0
+    after = finished(lake)
+    assert len(after) == 6
+    assert done.items() <= after.items()
+    trained = lake.sql("select count(*) as n from runs where run_id in (select run_id from episodes)")
+    assert trained.to_pylist() == [{"n": 6 + interrupted_tests}]
