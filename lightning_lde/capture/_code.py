@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,7 @@ class _Repository:
 
     def diff(self) -> str | None:
         """The difference to the commit, redacted, at most 1,000,000 characters."""
-        text = self._run(*_DIFF)
+        text = self._raw_diff() if self.is_dirty() else None
         if not text:
             return None
         text = redact_text(text)
@@ -126,7 +127,21 @@ class _Repository:
         address = f"<path>/{Path(address).name}" if Path(address).is_absolute() else address
         return redact_text(_USER_INFO.sub(r"\1", address))
 
-    def _run(self, *question: str) -> str | None:
+    def _raw_diff(self) -> str | None:
+        # `git diff` writes what it learns to the index; it gets a copy, so that nobody finds the index locked.
+        index = self.ask("rev-parse", "--git-path", "index")
+        if index is None or self._folder is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "index"
+            try:
+                # With its times: git trusts an entry that is older than the index.
+                shutil.copy2(self._folder / index, copy)
+            except OSError:
+                return None
+            return self._run(*_DIFF, GIT_INDEX_FILE=str(copy))
+
+    def _run(self, *question: str, **variables: str) -> str | None:
         if self._folder is None:
             return None
         command = ["git", *_NO_SURPRISES, *question]
@@ -135,7 +150,7 @@ class _Repository:
                 subprocess.run(
                     command,
                     cwd=self._folder,
-                    env=_git_environment(),
+                    env={**_git_environment(), **variables},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.DEVNULL,

@@ -26,12 +26,13 @@ _LANGUAGE_TOKENS = {
 }
 
 _SHAPES = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)"
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
+    r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
     r"|(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA)[0-9A-Z]{16}"
     r"|github_pat_[A-Za-z0-9_]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{20,}"
     r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{20,}|AIza[0-9A-Za-z_-]{30,}"
     r"|(?<![A-Za-z0-9_-])sk-(?=[A-Za-z_-]{0,60}[0-9])[A-Za-z0-9_-]{16,}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"
-    r"|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{30,}|eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*",
+    r"|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{30,}|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*",
     re.DOTALL,
 )
 _BEARER = re.compile(r"(\b[Bb]earer\s+)(?=[A-Za-z._~+/=-]*[0-9]|[^\s\"']{20})[A-Za-z0-9._~+/=-]{6,}")
