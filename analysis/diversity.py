@@ -38,6 +38,7 @@ def main(
     """Embed tasks of each data set and store the diversity coefficients in LAKE."""
     storage_options = dict(option.split("=", 1) for option in options)
     opened = Lake(lake, storage_options).create()
+    print("loading data sets" if data else "drawing data sets", flush=True)
     datasets, settings = study_datasets(data, StudySettings().changed(numbers), names=names or None)
     print("training the probe, or loading it from the lake")
     probe = train_probe(opened, datasets, settings, project=project, storage_options=storage_options)

@@ -327,7 +327,8 @@ class LDECallback(pl.Callback):
         recorder.update(
             environment_id=environment.environment_id,
             code_id=code.code_id,
-            pipeline_config_id=config.pipeline_config_id,
+            # A test after a fit has no optimizers; the run keeps the configuration it began with.
+            pipeline_config_id=recorder.run.pipeline_config_id or config.pipeline_config_id,
             seed=seeds.get("PL_GLOBAL_SEED"),
             seeds=seeds,
             world_size=trainer.world_size,

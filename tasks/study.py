@@ -52,6 +52,7 @@ def main(
     """Train the cells that LAKE does not hold yet."""
     storage_options = dict(option.split("=", 1) for option in options)
     opened = Lake(lake, storage_options).create()
+    print("loading data sets" if data else "drawing data sets", flush=True)
     datasets, settings = study_datasets(data, StudySettings().changed(numbers), names=names or None)
     cells = plan_cells(datasets, settings, algorithms=ALGORITHMS, seeds=range(seeds))
     todo = cells_to_run(opened, cells, project=project)

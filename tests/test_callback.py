@@ -171,7 +171,9 @@ def test_checkpoints_come_back_bit_for_bit(tmp_path: Path, lake_path: Path, call
 
 def test_fit_and_test_are_segments_of_one_run(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
     made, model = fit(tmp_path, callback)
+    trained_with = one(lake_path, "select pipeline_config_id from runs")
     made.test(model, loader(shuffle=False), verbose=False)
+    assert one(lake_path, "select pipeline_config_id from runs") == trained_with
     made.validate(model, loader(shuffle=False), verbose=False)
     stages = Lake(lake_path).sql("select segment, stage, status from stored.runs order by segment").to_pylist()
     assert stages == [

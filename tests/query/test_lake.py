@@ -161,3 +161,12 @@ def test_files_replaced_while_reading_are_looked_up_again(lake_path: Path, monke
 def test_every_column_can_be_named_without_quotes(lake_path: Path, table: str) -> None:
     columns = arrow_schema(table).names
     assert Lake(lake_path).create().sql(f"select {', '.join(columns)} from {table}").column_names == columns
+
+
+def test_pandas_and_polars_are_one_call_away(lake: Lake) -> None:
+    import polars
+
+    add(lake, run_state(name="one"), run_state(name="two"))
+    table = lake.sql("select name, started_at from runs order by name")
+    assert table.to_pandas()["name"].tolist() == ["one", "two"]
+    assert polars.from_arrow(table)["name"].to_list() == ["one", "two"]
