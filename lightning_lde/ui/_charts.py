@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 _COLUMNS = 3
+_LONGEST_NAME = 28
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "lightning-lde",
     "svg.fonttype": "none",
@@ -62,7 +63,7 @@ def forest_chart(result: EffectResult, metric: str) -> str:
             color=ORANGE,
             capsize=3,
         )
-        names = [f"{effect.dataset.replace('_', ' ')} ({effect.n_tasks})" for effect in ordered]
+        names = [f"{_short(effect.dataset)} ({effect.n_tasks})" for effect in ordered]
         axis.set_yticks([0.5, *range(2, len(ordered) + 2)], ["mean over data sets", *names])
         axis.axvline(0, color=GREY, linewidth=0.8)
         axis.set_title(f"{result.label}, minus pretraining", fontsize=9)
@@ -103,8 +104,12 @@ def _label_points(axis: Axes, result: ConfigurationResult) -> None:
         place = (point.diversity, point.value)
         if all(abs(place[0] - x) > width or abs(place[1] - y) > height for x, y in placed):
             placed.append(place)
-            name = point.dataset.replace("_", " ")
-            axis.annotate(name, place, (4, 3), textcoords="offset points", fontsize=7, color=GREY)
+            axis.annotate(_short(point.dataset), place, (4, 3), textcoords="offset points", fontsize=7, color=GREY)
+
+
+def _short(name: str) -> str:
+    name = name.replace("_", " ")
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 
 def _styled() -> Any:
