@@ -70,6 +70,7 @@ def train_probe(
             "seed": settings.probe_seed,
         },
     )
+    pl.seed_everything(settings.probe_seed, workers=True, verbose=False)
     backbone = Conv4(settings.channels, settings.width, settings.image_size, norm_statistics="running")
     weights = _stored_weights(lake, project, cell_id)
     if weights is None:
@@ -82,7 +83,6 @@ def train_probe(
             storage_options=storage_options,
             on_error="raise",
         )
-        pl.seed_everything(settings.probe_seed, workers=True, verbose=False)
         module = Pretraining(backbone, n_classes=union.n_classes, lr=settings.pretraining_lr)
         loader = image_loader(union, settings, steps=settings.probe_steps, seed=settings.probe_seed)
         with quiet_trainer(callback, max_steps=settings.probe_steps) as trainer:

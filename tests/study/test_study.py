@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from statsmodels.stats.meta_analysis import combine_effects
 
 from lightning_lde import Lake
@@ -93,6 +94,14 @@ def test_the_diversity_follows_from_the_stored_vectors(small_study: SmallStudy) 
             for b in vectors[i + 1 :]
         ]
         assert row["diversity"] == pytest.approx(np.mean(distances), rel=1e-4)
+
+
+def test_the_probe_does_not_depend_on_what_ran_before(small_study: SmallStudy, tmp_path) -> None:
+    datasets, settings = study_datasets(None, SMALL, names=NAMES)
+    torch.manual_seed(12345)
+    probe = train_probe(Lake(tmp_path / "lake").create(), datasets, settings, project="small")
+    stored = small_study.lake.sql("select distinct probe_id from embeddings").column("probe_id").to_pylist()
+    assert stored == [probe.probe_id]
 
 
 RAW = """
