@@ -48,6 +48,14 @@ class S3Server:
         return name
 
 
+@pytest.fixture(autouse=True)
+def own_spool(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A spool of the test's own, so that no test sends what another one left."""
+    folder = tmp_path_factory.mktemp("spool")
+    monkeypatch.setenv("LDE_SPOOL_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """moto's server on a free port of the loopback interface."""

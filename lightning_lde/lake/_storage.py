@@ -54,6 +54,11 @@ class LakeStorage:
         """The lake's address."""
         return self.store.url
 
+    @property
+    def absolute_url(self) -> str:
+        """The address that means the same in any working directory."""
+        return self.store.absolute_url
+
     def initialise(self) -> bool:
         """Make this address a lake; one that is a lake already stays as it is.
 
@@ -114,7 +119,7 @@ class LakeStorage:
             last: The last number where the file merges several segments.
         """
         path = _layout.hot_path(table, project=project, day=day, writer=writer, first=first, last=last)
-        self.store.put(path, _parquet_bytes(rows))
+        self.store.put(path, _parquet_bytes(table, rows))
         return HotFile(path, table, writer, first, first if last is None else last)
 
     def add_records(self, table: str, records: Sequence[Record], *, project: str) -> HotFile:
@@ -176,11 +181,15 @@ class LakeStorage:
         return data
 
 
-def _parquet_bytes(rows: pa.Table) -> bytes:
+def _parquet_bytes(table: str, rows: pa.Table) -> bytes:
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(rows, buffer, compression="zstd", write_statistics=_columns_for_statistics(rows))
+    # Without Arrow's own schema in the file, dictionary-encoded words read back as the strings they are.
+    options = {"compression": "zstd", "write_statistics": _columns_for_statistics(rows), "store_schema": False}
+    with pq.ParquetWriter(buffer, rows.schema, **options) as writer:
+        writer.write_table(rows)
+        writer.add_key_value_metadata({"lde.table": table, "lde.format_version": str(FORMAT_VERSION)})
     return buffer.getvalue()
 
 

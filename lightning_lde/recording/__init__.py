@@ -2,5 +2,7 @@
 
 from lightning_lde.recording._episodes import episode_rows
 from lightning_lde.recording._recorder import Recorder
+from lightning_lde.recording._spool import spool_root
+from lightning_lde.recording._sync import SyncOutcome, sync_spools
 
-__all__ = ["Recorder", "episode_rows"]
+__all__ = ["Recorder", "SyncOutcome", "episode_rows", "spool_root", "sync_spools"]

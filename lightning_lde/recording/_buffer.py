@@ -1,76 +1,194 @@
-"""Rows that wait for the next flush, and metrics in columns so that logging one costs an append."""
+"""Rows that wait for the writer thread; logging metrics costs an append."""
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_lde.schema import Record, arrow_schema, records_to_arrow
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
-class MetricBatch:
-    """The values of several metrics that were logged together."""
+class MetricBatch(NamedTuple):
+    """Values that were logged together."""
 
+    values: dict[str, Any]
+    time_ns: int
     segment: int
-    time: datetime
-    values: Mapping[str, float]
-    context: str | None = None
-    dataloader_idx: int | None = None
-    step: int | None = None
-    global_step: int | None = None
-    epoch: int | None = None
-    source: str = "logged"
+    step: int | None
+    global_step: int | None
+    epoch: int | None
+    context: str | None
+    source: str
+
+
+class MetricBlock(NamedTuple):
+    """Consecutive batches with the same names; row i of the matrix is batch i."""
+
+    names: tuple[str, ...]
+    matrix: npt.NDArray[np.float64]
+    batches: list[MetricBatch]
 
 
 class Buffer:
-    """What a run has recorded and not yet flushed. Safe to fill from one thread and drain from another."""
+    """What a run has recorded and the writer has not taken yet.
 
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
-        self._lock = threading.Lock()
-        self._records: dict[str, list[Record]] = defaultdict(list)
-        self._metrics: list[MetricBatch] = []
+    Filling and draining need no lock: an append to a deque is atomic, and so is taking from its other end.
+    """
+
+    def __init__(self) -> None:
+        self._records: deque[tuple[str, Record]] = deque()
+        self._metrics: deque[MetricBatch] = deque()
 
     def add(self, table: str, *records: Record) -> None:
         """Add rows of a table."""
-        with self._lock:
-            self._records[table].extend(records)
+        self._records.extend((table, record) for record in records)
 
-    def add_metrics(self, batch: MetricBatch) -> None:
-        """Add one batch of metric values."""
-        self._metrics.append(batch)
+    def add_metrics(
+        self,
+        values: Mapping[str, Any],
+        *,
+        segment: int,
+        step: int | None,
+        global_step: int | None,
+        epoch: int | None,
+        context: str | None,
+        source: str,
+    ) -> None:
+        """Add the values of metrics; tensors are copied where they are and read later, many at once."""
+        kept = {name: value if type(value) is float else _snapshot(value) for name, value in values.items()}
+        self._metrics.append(MetricBatch(kept, time.time_ns(), segment, step, global_step, epoch, context, source))
 
-    def drain(self) -> dict[str, pa.Table]:
-        """Take everything out, as one Arrow table per table of the lake."""
-        with self._lock:
-            records, self._records = self._records, defaultdict(list)
-            metrics, self._metrics = self._metrics, []
-        tables = {table: records_to_arrow(table, rows) for table, rows in records.items() if rows}
-        if metrics:
-            tables["metrics"] = metrics_to_arrow(self._run_id, metrics)
-        return tables
+    def take_records(self) -> dict[str, pa.Table]:
+        """Take all rows out, one Arrow table per table of the lake."""
+        tables: dict[str, list[Record]] = defaultdict(list)
+        for table, record in _taken(self._records):
+            tables[table].append(record)
+        return {table: records_to_arrow(table, records) for table, records in tables.items()}
+
+    def take_metrics(self) -> tuple[list[MetricBlock], list[str]]:
+        """Take all metric values out.
+
+        Returns:
+            Blocks of numbers, and a sentence for each value that is none.
+        """
+        blocks, refused = [], []
+        for names, group in groupby(_taken(self._metrics), key=lambda batch: tuple(batch.values)):
+            batches = list(group)
+            try:
+                blocks.append(MetricBlock(names, _matrix(batches, len(names)), batches))
+            except (TypeError, ValueError):
+                for batch in batches:
+                    block, errors = _numbers_of(batch)
+                    blocks.append(block)
+                    refused += errors
+        return blocks, refused
 
 
-def metrics_to_arrow(run_id: str, batches: list[MetricBatch]) -> pa.Table:
-    """Batches as rows of the table ``metrics``, one per value."""
+def blocks_to_arrow(run_id: str, blocks: Iterable[MetricBlock]) -> pa.Table:
+    """Blocks as rows of the table ``metrics``, one per value; words are dictionary-encoded."""
     import pyarrow as pa
 
-    rows = [(batch, name, value) for batch in batches for name, value in batch.values.items()]
-    columns: dict[str, list[object]] = {
-        "run_id": [run_id] * len(rows),
-        "rank": [0] * len(rows),
-        "name": [name for _, name, _ in rows],
-        "value": [value for _, _, value in rows],
+    return pa.concat_tables([_block_to_arrow(run_id, block) for block in blocks]).unify_dictionaries()
+
+
+def _block_to_arrow(run_id: str, block: MetricBlock) -> pa.Table:
+    import numpy as np
+    import pyarrow as pa
+
+    width, rows = len(block.names), len(block.batches)
+    of_batch = np.repeat(np.arange(rows, dtype=np.int32), width)
+
+    def numbers(name: str) -> pa.Array:
+        return pa.array([getattr(batch, name) for batch in block.batches], pa.int64()).take(pa.array(of_batch))
+
+    def words(name: str) -> pa.Array:
+        encoded = pa.array([getattr(batch, name) for batch in block.batches], pa.string()).dictionary_encode()
+        return encoded.take(pa.array(of_batch))
+
+    columns = {
+        "run_id": _constant(run_id, width * rows),
+        "segment": numbers("segment"),
+        "name": pa.DictionaryArray.from_arrays(np.tile(np.arange(width, dtype=np.int32), rows), list(block.names)),
+        "context": words("context"),
+        "dataloader_idx": pa.nulls(width * rows, pa.int64()),
+        "step": numbers("step"),
+        "global_step": numbers("global_step"),
+        "epoch": numbers("epoch"),
+        "time": _timestamps(numbers("time_ns")),
+        "value": pa.array(block.matrix.ravel()),
+        "rank": pa.repeat(pa.scalar(0, pa.int64()), width * rows),
+        "source": words("source"),
     }
-    for field in ("segment", "time", "context", "dataloader_idx", "step", "global_step", "epoch", "source"):
-        columns[field] = [getattr(batch, field) for batch, _, _ in rows]
-    schema = arrow_schema("metrics")
-    return pa.table([pa.array(columns[field.name], type=field.type) for field in schema], schema=schema)
+    names = arrow_schema("metrics").names
+    return pa.table([columns[name] for name in names], names=names)
+
+
+def _timestamps(nanoseconds: pa.Array) -> pa.Array:
+    """Nanoseconds since the epoch as UTC timestamps of microseconds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.divide(nanoseconds, 1000).cast(pa.timestamp("us", tz="UTC"))
+
+
+def _constant(word: str, length: int) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(np.zeros(length, dtype=np.int32), [word])
+
+
+def _matrix(batches: list[MetricBatch], width: int) -> npt.NDArray[np.float64]:
+    import numpy as np
+
+    flat = [value for batch in batches for value in batch.values.values()]
+    if any(hasattr(kind, "detach") for kind in set(map(type, flat))):
+        flat = _tensors_to_floats(flat)
+    return np.asarray(flat, dtype=np.float64).reshape(len(batches), width)
+
+
+def _tensors_to_floats(values: list[Any]) -> list[Any]:
+    """One transfer for all tensors of a device instead of one for each."""
+    import torch
+
+    places: dict[torch.device, list[int]] = defaultdict(list)
+    for place, value in enumerate(values):
+        if isinstance(value, torch.Tensor):
+            places[value.device].append(place)
+    for where in places.values():
+        numbers = torch.stack([values[place].reshape(()).to(torch.float64) for place in where]).cpu().tolist()
+        for place, number in zip(where, numbers, strict=True):
+            values[place] = number
+    return values
+
+
+def _numbers_of(batch: MetricBatch) -> tuple[MetricBlock, list[str]]:
+    import numpy as np
+
+    numbers: dict[str, float] = {}
+    refused = []
+    for name, value in batch.values.items():
+        try:
+            numbers[name] = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            refused.append(f"metric {name!r} is a {type(value).__name__}, not a number: it was left out")
+    row = np.array([list(numbers.values())], dtype=np.float64).reshape(1, len(numbers))
+    return MetricBlock(tuple(numbers), row, [batch]), refused
+
+
+def _snapshot(value: Any) -> Any:
+    # The training may go on to change a tensor in place before the writer reads it.
+    return value.detach().clone() if hasattr(value, "detach") else value
+
+
+def _taken(queue: deque[Any]) -> Iterator[Any]:
+    for _ in range(len(queue)):
+        yield queue.popleft()

@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.errors import RecordingWarning
-from lightning_lde.lake import HotFile, LakeStorage
-from lightning_lde.recording._buffer import Buffer, MetricBatch
+from lightning_lde.lake import LakeStorage
+from lightning_lde.recording._buffer import Buffer, blocks_to_arrow
+from lightning_lde.recording._outbox import Outbox
+from lightning_lde.recording._spool import SpoolHeader, spool_root
 from lightning_lde.recording._summary import Summary
-from lightning_lde.schema import (
-    Artifact,
-    Event,
-    Record,
-    Run,
-    RunStatus,
-    new_run_id,
-    records_to_arrow,
-    utc_now,
-)
+from lightning_lde.recording._sync import sync_spools
+from lightning_lde.recording._writer import LakeWriter
+from lightning_lde.schema import Artifact, Event, Record, Run, RunStatus, new_run_id, records_to_arrow, utc_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FINISH_TIMEOUT_S = 60.0
+SPOOL_EVERY_S = 1.0
+LONGEST_FLUSH_S = 60.0
+_SHARE_OF_AGE = 1 / 20
 
 
 class Recorder:
     """Records one run into a lake without ever making the training wait or fail.
 
-    Facts go into a buffer; a background thread appends them to the lake every ``flush_every_s``
-    seconds together with a heartbeat. What could not be written stays in memory for the next
-    attempt. A run has one or more segments (a fit, then a test); when a segment ends the run's
-    own small files are merged into one per table.
+    A fact costs an append to a buffer. A thread of its own empties the buffer every second into a
+    spool on the local disk, which survives the death of the process, and sends what lies there to the
+    lake every ``flush_every_s`` seconds, later less often, together with a heartbeat. What the lake
+    does not take waits in the spool; ``lde sync``, or the next run on the machine, sends what a dead
+    process left. A run has one or more segments (a fit, then a test); when a segment ends, the run's
+    files in the lake are merged into one per table.
 
     Args:
         storage: The lake.
@@ -46,7 +46,8 @@ class Recorder:
         experiment: A group of runs within the project.
         name: A name for people; the id tells runs apart.
         tags: Free words about the run.
-        flush_every_s: Seconds between two writes of the background thread.
+        flush_every_s: Seconds between two writes to the lake in the first minutes of a run; a twentieth of
+            its age later, at most a minute.
         on_error: ``"warn"`` says once what could not be written, ``"raise"`` raises at the end of the segment.
     """
 
@@ -65,23 +66,20 @@ class Recorder:
         self._storage = storage
         self._on_error = on_error
         self._flush_every_s = flush_every_s
-        self._buffer = Buffer(self.run_id)
+        now = utc_now()
+        self._header = SpoolHeader(storage.absolute_url, project, now.date().isoformat(), self.run_id, number=0)
+        self._writer = LakeWriter(storage, self._header)
+        self._buffer = Buffer()
         self._summary = Summary()
-        self._unwritten: dict[str, list[pa.Table]] = defaultdict(list)
-        self._files: dict[str, list[HotFile]] = defaultdict(list)
-        self._next_number: dict[str, int] = defaultdict(int)
+        self._outbox: Outbox | None = None
         self._pending_files: list[Callable[[], None]] = []
-        self._initialised = False
         self._error: Exception | None = None
+        self._orphans_sent = False
         self._warned = False
-        self._run_lock = threading.Lock()
-        self._write_lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        now = utc_now()
-        self._day = now.date()
-        self._project = project
+        self._run_lock = threading.Lock()
         self._run = Run(
             run_id=self.run_id,
             segment=-1,
@@ -118,15 +116,10 @@ class Recorder:
             stage: ``"fit"``, ``"validate"``, ``"test"``, ``"predict"`` or a word of the caller's.
         """
         self._change(
-            segment=self._run.segment + 1,
-            status=RunStatus.RUNNING,
-            stage=stage,
-            ended_at=None,
-            stop_reason=None,
+            segment=self._run.segment + 1, status=RunStatus.RUNNING, stage=stage, ended_at=None, stop_reason=None
         )
         self._stopping = False
-        self._wake.set()
-        self._thread = threading.Thread(target=self._write_until_stopped, name="lde-writer", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="lde-writer", daemon=True)
         self._thread.start()
 
     def update(self, **facts: Any) -> None:
@@ -139,7 +132,7 @@ class Recorder:
 
     def log_metrics(
         self,
-        values: Mapping[str, float],
+        values: Mapping[str, Any],
         *,
         step: int | None = None,
         global_step: int | None = None,
@@ -150,25 +143,21 @@ class Recorder:
         """Add the values of metrics at a moment.
 
         Args:
-            values: Value by name.
+            values: Number, or tensor of one element, by name. Tensors are not waited for.
             step: The logger's step.
             global_step: Optimizer steps so far.
             epoch: The epoch.
             context: ``"train"``, ``"val"``, ``"test"`` or ``"system"``.
             source: ``"logged"`` for exact values, ``"sampled"`` for values read between steps.
         """
-        self._summary.add(values)
         self._buffer.add_metrics(
-            MetricBatch(
-                self.segment,
-                utc_now(),
-                values,
-                context=context,
-                step=step,
-                global_step=global_step,
-                epoch=epoch,
-                source=source,
-            )
+            values,
+            segment=self._run.segment,
+            step=step,
+            global_step=global_step,
+            epoch=epoch,
+            context=context,
+            source=source,
         )
 
     def add_event(self, kind: str, message: str, *, level: str = "info") -> None:
@@ -233,7 +222,6 @@ class Recorder:
             exception=exception,
             ended_at=now,
             duration_s=(now - self._run.started_at).total_seconds(),
-            summary=self._summary.as_dict(),
         )
         self._stopping = True
         self._wake.set()
@@ -246,91 +234,108 @@ class Recorder:
         with self._run_lock:
             self._run = replace(self._run, **facts)
 
-    def _write_until_stopped(self) -> None:
+    # The writer's thread -------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        next_flush = 0.0
         while True:
-            self._wake.wait(self._flush_every_s)
-            self._wake.clear()
             stopping = self._stopping
-            self._flush()
+            self._attempt(self._spool)
+            if stopping or time.monotonic() >= next_flush or self._boxes().is_large():
+                self._attempt(self._flush)
+                next_flush = time.monotonic() + self._run.heartbeat_every_s
             if stopping:
-                with contextlib.suppress(Exception):
-                    self._merge_files()
+                self._leave()
                 return
+            self._wake.wait(min(SPOOL_EVERY_S, self._flush_every_s))
+            self._wake.clear()
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+            self._error = None
+        except Exception as error:
+            self._error = error
+
+    def _boxes(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = Outbox(spool_root(), self._header)
+        return self._outbox
+
+    def _spool(self) -> None:
+        tables = self._buffer.take_records()
+        blocks, refused = self._buffer.take_metrics()
+        if blocks:
+            self._summary.add(blocks)
+            tables["metrics"] = blocks_to_arrow(self.run_id, blocks)
+        self._boxes().add(tables)
+        for sentence in refused:
+            self.add_event("metric", sentence, level="warning")
 
     def _flush(self) -> None:
-        with self._write_lock:
-            try:
-                if not self._initialised:
-                    self._storage.initialise()
-                    self._initialised = True
-                while self._pending_files:
-                    self._pending_files[0]()
-                    del self._pending_files[0]
-                self._collect()
-                self._write()
-                self._error = None
-            except Exception as error:
-                self._error = error
+        failure = self._store_files()
+        self._spool()
+        outbox = self._boxes()
+        outbox.add({"runs": self._heartbeat()})
+        outbox.seal()
+        self._writer.send(outbox)
+        if failure is not None:
+            raise failure
+        self._adopt_orphans()
 
-    def _collect(self) -> None:
-        for table, rows in self._buffer.drain().items():
-            self._unwritten[table].append(rows)
-        self._unwritten["runs"] = [self._heartbeat()]
+    def _store_files(self) -> Exception | None:
+        while self._pending_files:
+            try:
+                self._writer.open()
+                self._pending_files[0]()
+            except Exception as error:
+                return error
+            del self._pending_files[0]
+        return None
 
     def _heartbeat(self) -> pa.Table:
-        self._change(revision=self._run.revision + 1, heartbeat_at=utc_now())
+        now = utc_now()
+        age_s = (now - self._run.started_at).total_seconds()
+        every_s = max(self._flush_every_s, min(age_s * _SHARE_OF_AGE, LONGEST_FLUSH_S))
+        facts: dict[str, Any] = {"heartbeat_at": now, "heartbeat_every_s": every_s}
+        if self._run.ended_at is not None:
+            facts["summary"] = self._summary.as_dict()
+        self._change(revision=self._run.revision + 1, **facts)
         return records_to_arrow("runs", [self._run])
 
-    def _write(self) -> None:
-        import pyarrow as pa
-
-        # The run's state goes last: whoever sees it finished sees everything else too.
-        for table in sorted(self._unwritten, key=lambda name: name == "runs"):
-            rows = pa.concat_tables(self._unwritten[table])
-            number = self._next_number[table]
-            file = self._storage.append(
-                table, rows, project=self._project, day=self._day, writer=self.run_id, first=number
-            )
-            self._next_number[table] = number + 1
-            self._files[table].append(file)
-            del self._unwritten[table]
-
-    def _merge_files(self) -> None:
-        import pyarrow as pa
-
-        if self._unwritten:
+    def _adopt_orphans(self) -> None:
+        """Send what dead runs of this machine left for this lake, once."""
+        if self._orphans_sent:
             return
-        for table, files in self._files.items():
-            if len(files) < 2:
-                continue
-            rows = pa.concat_tables([self._storage.read(file) for file in files])
-            merged = self._storage.append(
-                table,
-                _last_states(rows) if table == "runs" else rows,
-                project=self._project,
-                day=self._day,
-                writer=self.run_id,
-                first=files[0].first,
-                last=files[-1].last,
-            )
-            self._files[table] = [merged]
-            for file in files:
-                self._storage.remove(file)
+        self._orphans_sent = True
+        here = self._storage.absolute_url
+        for _ in sync_spools(spool_root(), lambda url: self._storage if url == here else None):
+            pass
+
+    def _leave(self) -> None:
+        outbox = self._boxes()
+        if outbox.first() is not None:
+            return
+        self._attempt_merge()
+        outbox.close()
+        self._header = replace(self._header, number=outbox.next_number)
+        self._outbox = None
+
+    def _attempt_merge(self) -> None:
+        # A merge that fails leaves small files, which read as well.
+        with contextlib.suppress(Exception):
+            self._writer.merge()
 
     def _report(self, unfinished: bool) -> None:
+        waiting = self._outbox is not None and self._outbox.path
         if self._error is None and not unfinished:
             return
         reason = self._error or f"the lake did not answer within {FINISH_TIMEOUT_S:.0f} s"
         message = f"run {self.run_id} is not completely in the lake at {self._storage.url}: {reason}"
+        if waiting:
+            message += f"; the rest waits in {waiting}, send it with: lde sync"
         if self._on_error == "raise":
             raise OSError(message)
         if not self._warned:
             self._warned = True
             warnings.warn(message, RecordingWarning, stacklevel=3)
-
-
-def _last_states(rows: pa.Table) -> pa.Table:
-    """The last state of each segment."""
-    segments = rows.column("segment").to_pylist()
-    last = {segment: index for index, segment in enumerate(segments)}
-    return rows.take(sorted(last.values()))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_lde.recording._buffer import MetricBlock
 
 
 class Summary:
@@ -12,14 +15,23 @@ class Summary:
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, float]] = {}
 
-    def add(self, values: Mapping[str, float]) -> None:
+    def add(self, blocks: Iterable[MetricBlock]) -> None:
         """Take in new values."""
-        for name, value in values.items():
-            row = self._rows.setdefault(name, {})
-            row["last"] = value
-            if not math.isnan(value):
-                row["min"] = min(value, row.get("min", value))
-                row["max"] = max(value, row.get("max", value))
+        import numpy as np
+
+        for block in blocks:
+            lowest = np.fmin.reduce(block.matrix, axis=0).tolist()
+            highest = np.fmax.reduce(block.matrix, axis=0).tolist()
+            last = block.matrix[-1].tolist()
+            for name, *values in zip(block.names, last, lowest, highest, strict=True):
+                self._add(name, *values)
+
+    def _add(self, name: str, last: float, lowest: float, highest: float) -> None:
+        row = self._rows.setdefault(name, {})
+        row["last"] = last
+        if lowest == lowest:
+            row["min"] = min(lowest, row.get("min", lowest))
+            row["max"] = max(highest, row.get("max", highest))
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """A copy: ``{name: {"last": …, "min": …, "max": …}}``."""

@@ -76,6 +76,11 @@ class ArrowS3Store:
         """The address, ``s3://bucket/prefix``."""
         return self._url
 
+    @property
+    def absolute_url(self) -> str:
+        """The same address."""
+        return self._url
+
     def put(self, path: str, data: bytes) -> None:
         """Write a whole object."""
         with self._translated(f"write {path}"), self._s3.open_output_stream(self._key(path)) as stream:

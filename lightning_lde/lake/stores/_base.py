@@ -32,6 +32,11 @@ class Store(Protocol):
         """The address the store was opened with."""
         ...
 
+    @property
+    def absolute_url(self) -> str:
+        """The address that means the same in any working directory."""
+        ...
+
     def put(self, path: str, data: bytes) -> None:
         """Write a whole file; a file of that name is replaced."""
         ...

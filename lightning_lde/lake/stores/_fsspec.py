@@ -40,6 +40,11 @@ class FsspecStore:
         """The address the store was opened with."""
         return self._url
 
+    @property
+    def absolute_url(self) -> str:
+        """The same address."""
+        return self._url
+
     def put(self, path: str, data: bytes) -> None:
         """Write a whole file."""
         with self._translated(f"write {path}"):

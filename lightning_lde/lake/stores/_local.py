@@ -34,6 +34,11 @@ class LocalStore:
         """The folder's path."""
         return str(self._root)
 
+    @property
+    def absolute_url(self) -> str:
+        """The folder's absolute path."""
+        return str(self._root.absolute())
+
     def put(self, path: str, data: bytes) -> None:
         """Write a whole file: temporary name, fsync, rename, fsync of the folder."""
         with self._replacing(path) as file:
