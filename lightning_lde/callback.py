@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-import sys
-import warnings
+import shlex
 import weakref
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
-from lightning_lde import _trainer, capture
-from lightning_lde._sampler import MetricSampler
-from lightning_lde._tap import MetricTap
-from lightning_lde.errors import ConfigurationError, RecordingWarning
+from lightning_lde import capture
+from lightning_lde._lightning import MetricSampler, MetricTap, RunFacts, trainers
+from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import Recorder, episode_rows
-from lightning_lde.schema import (
-    DatasetConfig,
-    Link,
-    Relation,
-    RunStatus,
-    utc_now,
-)
+from lightning_lde.recording import Recorder, check_interval
+from lightning_lde.schema import RunStatus
 
 __all__ = ["LDECallback"]
 
 _Hook = TypeVar("_Hook", bound=Callable[..., None])
-
-_ROLES = {
-    "train": Relation.TRAINED_ON,
-    "val": Relation.VALIDATED_ON,
-    "test": Relation.EVALUATED_ON,
-    "predict": Relation.EVALUATED_ON,
-}
 
 
 def _harmless(hook: _Hook) -> _Hook:
@@ -70,7 +55,8 @@ class LDECallback(pl.Callback):
         name: A name for people; the id tells runs apart.
         tags: Free words about the run.
         storage_options: fsspec's options for the lake's protocol, for S3 as s3fs spells them.
-        artifacts: ``"checkpoints"`` keeps the checkpoints that exist when a segment ends, ``"none"`` keeps no files.
+        artifacts: ``"checkpoints"`` keeps the checkpoints that are on the disk when a fit ends, well or not;
+            ``"none"`` keeps no files.
         flush_every_s: Seconds between two writes of the background thread.
         on_error: ``"warn"`` says once what could not be recorded, ``"raise"`` raises.
 
@@ -100,8 +86,7 @@ class LDECallback(pl.Callback):
         super().__init__()
         _check_word("artifacts", artifacts, {"checkpoints", "none"})
         _check_word("on_error", on_error, {"warn", "raise"})
-        if not flush_every_s > 0:
-            raise ConfigurationError(f"flush_every_s is {flush_every_s!r}: give a positive number of seconds")
+        check_interval(flush_every_s)
         self._storage = LakeStorage(lake, storage_options)
         self._identity: dict[str, Any] = {
             "project": project,
@@ -119,7 +104,7 @@ class LDECallback(pl.Callback):
         self._recorder: Recorder | None = None
         self._trainer_of_run: weakref.ref[pl.Trainer] | None = None
         self._tap: MetricTap | None = None
-        self._loader_configs: dict[tuple[str, int], tuple[object, DatasetConfig]] = {}
+        self._facts: RunFacts | None = None
         self._sampler: MetricSampler | None = None
         self._broken = False
 
@@ -140,9 +125,10 @@ class LDECallback(pl.Callback):
     @_harmless
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Listen to what goes to the loggers, where there are any."""
-        listening = any(not _trainer.is_dummy(logger) for logger in trainer.loggers)
-        if listening and trainer.is_global_zero and not _trainer.is_silent(trainer):
-            self._tap = MetricTap(functools.partial(self._on_logged, trainer))
+        listening = any(not trainers.is_dummy(logger) for logger in trainer.loggers)
+        if listening and trainer.is_global_zero and not trainers.is_silent(trainer):
+            folder = getattr(trainer.loggers[0], "log_dir", None) or trainer.default_root_dir
+            self._tap = MetricTap(functools.partial(self._on_logged, trainer), folder=str(folder))
             trainer.loggers = [*trainer.loggers, self._tap]
 
     @_harmless
@@ -153,15 +139,15 @@ class LDECallback(pl.Callback):
     @_harmless
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Describe the data of training and validation."""
-        self._describe_data("train", trainer.train_dataloader)
-        self._describe_data("val", trainer.val_dataloaders)
+        self._describe_loaders(trainer, "train", trainer.train_dataloader)
+        self._describe_loaders(trainer, "val", trainer.val_dataloaders)
 
     @_harmless
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open a segment where validation was called for itself."""
         if trainer.state.fn == "validate":
             self._open(trainer, pl_module, "validate")
-            self._describe_data("val", trainer.val_dataloaders)
+        self._describe_loaders(trainer, "val", trainer.val_dataloaders)
         if sampler := self._sampling(trainer):
             sampler.evaluation_starts(trainer)
 
@@ -169,7 +155,7 @@ class LDECallback(pl.Callback):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open a segment for a test."""
         self._open(trainer, pl_module, "test")
-        self._describe_data("test", trainer.test_dataloaders)
+        self._describe_loaders(trainer, "test", trainer.test_dataloaders)
         if sampler := self._sampling(trainer):
             sampler.evaluation_starts(trainer)
 
@@ -177,7 +163,7 @@ class LDECallback(pl.Callback):
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open a segment for a prediction."""
         self._open(trainer, pl_module, "predict")
-        self._describe_data("predict", trainer.predict_dataloaders)
+        self._describe_loaders(trainer, "predict", trainer.predict_dataloaders)
 
     @_harmless
     def on_validation_batch_end(
@@ -190,7 +176,8 @@ class LDECallback(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take the rows of evaluated few-shot tasks, if the module returns any."""
-        self._take_episodes("val", outputs, dataloader_idx, trainer)
+        if facts := self._describing(trainer):
+            facts.take_episodes(trainer, "val", outputs, dataloader_idx)
 
     @_harmless
     def on_test_batch_end(
@@ -203,7 +190,8 @@ class LDECallback(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take the rows of evaluated few-shot tasks, if the module returns any."""
-        self._take_episodes("test", outputs, dataloader_idx, trainer)
+        if facts := self._describing(trainer):
+            facts.take_episodes(trainer, "test", outputs, dataloader_idx)
 
     @_harmless
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -237,42 +225,46 @@ class LDECallback(pl.Callback):
 
     @_harmless
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Fingerprint the weights and take the checkpoints, now that the last one is written."""
-        if self._recorder is None or not self._recorder.is_open:
-            return
-        weights_id = capture.weights_fingerprint(pl_module)
-        self._recorder.update(weights_end_id=weights_id)
-        self._link("run", self._recorder.run_id, Relation.PRODUCED, "weights", weights_id)
-        if self._artifacts == "checkpoints":
-            self._save_checkpoints(trainer)
+        """Fingerprint the weights that the fit ended with."""
+        if facts := self._describing(trainer):
+            facts.describe_end(trainer, pl_module)
 
     @_harmless
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the segment of a training that ended well."""
-        self._close(trainer, RunStatus.FINISHED, stop_reason=_trainer.stop_reason(trainer))
+        self._close(trainer, RunStatus.FINISHED, stop_reason=trainers.stop_reason(trainer))
 
     @_harmless
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Close the segment of a training that did not; Lightning calls no teardown then."""
-        interrupted = isinstance(exception, (KeyboardInterrupt, SystemExit)) or _trainer.is_sigterm(exception)
-        status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
-        text = capture.redact_text(f"{type(exception).__name__}: {exception}")
+        interrupted = isinstance(exception, (KeyboardInterrupt, SystemExit)) or trainers.is_sigterm(exception)
+        text = _words_of(exception)
         if self._recorder is not None and self._recorder.is_open:
             self._recorder.add_event("exception", text, level="warning" if interrupted else "error")
-        self._close(trainer, status, exception=text)
+        self._close(trainer, RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED, exception=text)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the run that wrote it."""
         return {"run_id": self.run_id}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember the run whose checkpoint is resumed."""
-        self._resumed_from = state_dict.get("run_id")
+    @property
+    def state_key(self) -> str:
+        """Tells the callbacks of different lakes apart in a Trainer and in its checkpoints."""
+        return self._generate_state_key(lake=self._storage.url, project=self._identity["project"])
+
+    @_harmless
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember the run whose checkpoint is resumed, whichever lake it was recorded to."""
+        states = {key: state for key, state in checkpoint.get("callbacks", {}).items() if key.startswith("LDECallback")}
+        state: dict[str, Any] = states.get(self.state_key) or next(iter(states.values()), {})
+        self._resumed_from = state.get("run_id")
 
     # Opening and closing ------------------------------------------------------------------------
 
     def _open(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        if _trainer.is_silent(trainer) or not trainer.is_global_zero:
+        if trainers.is_silent(trainer) or not trainer.is_global_zero:
             return
         first = self._trainer_of_run is None or self._trainer_of_run() is not trainer
         if first or self._recorder is None:
@@ -280,10 +272,13 @@ class LDECallback(pl.Callback):
             self._recorder = Recorder(
                 self._storage, flush_every_s=self._flush_every_s, on_error=self._on_error, **self._identity
             )
-        self._loader_configs.clear()
         self._sampler = MetricSampler(functools.partial(self._recorder.log_metrics, source="sampled"))
+        self._facts = RunFacts(self._recorder)
+        resumed_from, self._resumed_from = self._resumed_from, None
+        if resumed_from == self._recorder.run_id:
+            resumed_from = None
         self._recorder.start_segment(stage)
-        self._describe_run(trainer, module)
+        self._facts.describe_run(trainer, module, resumed_from=resumed_from)
         if first:
             rank_zero_info(f"LDE: recording run {self._recorder.run_id} to {self._storage.url}")
 
@@ -293,10 +288,14 @@ class LDECallback(pl.Callback):
             self._tap = None
         if self._recorder is None or not self._recorder.is_open:
             return
-        self._recorder.finish_segment(status, **facts)
-        rank_zero_info(
-            f"LDE: run {self._recorder.run_id} {status}: lde show {self._storage.url} {self._recorder.run_id}"
-        )
+        if self._artifacts == "checkpoints" and self._facts is not None and trainer.state.fn == "fit":
+            with contextlib.suppress(OSError):
+                self._facts.save_checkpoints(trainer)
+        run_id = self._recorder.run_id
+        if self._recorder.finish_segment(status, **facts):
+            rank_zero_info(f"LDE: run {run_id} {status}: lde show {shlex.quote(self._storage.url)} {run_id}")
+        else:
+            rank_zero_info(f"LDE: run {run_id} {status}; part of it is not in the lake yet")
 
     def _give_up(self, hook: str, error: Exception) -> None:
         # An error in on_exception would replace the user's own.
@@ -305,106 +304,39 @@ class LDECallback(pl.Callback):
         if not self._broken:
             self._broken = True
             message = f"LDECallback.{hook} could not record everything: {type(error).__name__}: {error}"
-            warnings.warn(message, RecordingWarning, stacklevel=3)
+            tell(message, RecordingWarning)
 
-    # Facts --------------------------------------------------------------------------------------
+    # What there is to record ----------------------------------------------------------------------
 
-    def _describe_run(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        recorder = self._recorder
-        if recorder is None:
-            return
-        environment = capture.capture_environment()
-        code = capture.capture_code()
-        pipeline = capture.describe_pipeline(module)
-        config = capture.describe_pipeline_config(module, trainer)
-        weights_id = capture.weights_fingerprint(module)
-        seeds = capture.capture_seeds()
-        recorder.record("environments", environment)
-        recorder.record("code", code)
-        recorder.record("pipelines", pipeline)
-        recorder.record("pipeline_configs", config)
-        recorder.record("params", *capture.flatten_params(config.pipeline_config_id, config.hparams))
-        recorder.update(
-            environment_id=environment.environment_id,
-            code_id=code.code_id,
-            # A test after a fit has no optimizers; the run keeps the configuration it began with.
-            pipeline_config_id=recorder.run.pipeline_config_id or config.pipeline_config_id,
-            seed=seeds.get("PL_GLOBAL_SEED"),
-            seeds=seeds,
-            world_size=trainer.world_size,
-            argv=capture.redact_argv(sys.argv),
-        )
-        run_id = recorder.run_id
-        self._link("run", run_id, Relation.RAN_IN, "environment", environment.environment_id)
-        self._link("run", run_id, Relation.RAN_CODE, "code", code.code_id)
-        self._link("run", run_id, Relation.USED_PIPELINE, "pipeline_config", config.pipeline_config_id)
-        if recorder.run.weights_start_id is None:
-            recorder.update(weights_start_id=weights_id)
-        if self._resumed_from not in {None, run_id} and recorder.run.resumed_from is None:
-            recorder.update(resumed_from=self._resumed_from)
-            self._link("run", run_id, Relation.RESUMED_FROM, "run", str(self._resumed_from))
-
-    def _describe_data(self, role: str, loaders: object) -> None:
-        recorder = self._recorder
-        if recorder is None or not recorder.is_open or loaders is None:
-            return
-        for index, (_, loader) in enumerate(capture.loaders_of(loaders)):
-            dataset, config = capture.describe_loader(loader)
-            recorder.record("datasets", dataset)
-            recorder.record("dataset_configs", config)
-            self._loader_configs[role, index] = (getattr(loader, "dataset", None), config)
-            self._link("run", recorder.run_id, _ROLES[role], "dataset_config", config.dataset_config_id)
-            if recorder.run.dataset_config_id is None:
-                recorder.update(dataset_config_id=config.dataset_config_id)
-
-    def _link(self, source_kind: str, source: str, relation: str, target_kind: str, target: str) -> None:
-        if self._recorder is not None:
-            link = Link(
-                source_kind=source_kind,
-                source_id=source,
-                relation=relation,
-                target_kind=target_kind,
-                target_id=target,
-                run_id=self._recorder.run_id,
-                recorded_at=utc_now(),
+    @_harmless
+    def _on_logged(self, trainer: pl.Trainer, metrics: Mapping[str, Any], step: int | None) -> None:
+        if self._describing(trainer) and self._recorder is not None:
+            self._recorder.log_metrics(
+                {name: value for name, value in metrics.items() if name != "epoch"},
+                step=step,
+                global_step=trainer.global_step,
+                epoch=trainer.current_epoch,
+                context=trainers.context(trainer),
             )
-            self._recorder.record("links", link)
 
-    def _save_checkpoints(self, trainer: pl.Trainer) -> None:
-        if self._recorder is None:
-            return
-        for path, score in _trainer.checkpoints(trainer).items():
-            source = Path(path)
-            if source.is_file():
-                self._recorder.save_file(source, path=f"checkpoints/{source.name}", kind="checkpoint", score=score)
+    def _describing(self, trainer: pl.Trainer) -> RunFacts | None:
+        """The facts of the open segment, None where nothing is to be recorded now."""
+        silent = self._recorder is None or not self._recorder.is_open or trainer.sanity_checking
+        return None if silent else self._facts
 
-    # Metrics ------------------------------------------------------------------------------------
-
-    def _on_logged(self, trainer: pl.Trainer, metrics: Mapping[str, float], step: int | None) -> None:
-        recorder = self._recorder
-        if recorder is None or not recorder.is_open or trainer.sanity_checking:
-            return
-        values = {name: float(value) for name, value in metrics.items() if name != "epoch"}
-        recorder.log_metrics(
-            values,
-            step=step,
-            global_step=trainer.global_step,
-            epoch=trainer.current_epoch,
-            context=_trainer.context(trainer),
-        )
+    def _describe_loaders(self, trainer: pl.Trainer, role: str, loaders: object) -> None:
+        if facts := self._describing(trainer):
+            facts.describe_loaders(role, loaders)
 
     def _sampling(self, trainer: pl.Trainer) -> MetricSampler | None:
-        silent = self._recorder is None or not self._recorder.is_open or trainer.sanity_checking
-        return None if silent or self._tap is not None else self._sampler
+        return self._sampler if self._tap is None and self._describing(trainer) else None
 
-    def _take_episodes(self, role: str, outputs: Any, dataloader_idx: int, trainer: pl.Trainer) -> None:
-        recorder = self._recorder
-        if not isinstance(outputs, Mapping) or "episodes" not in outputs:
-            return
-        if recorder is None or not recorder.is_open or trainer.sanity_checking:
-            return
-        dataset, config = self._loader_configs.get((role, dataloader_idx), (None, None))
-        recorder.record("episodes", *episode_rows(recorder.run, outputs["episodes"], dataset, config))
+
+def _words_of(exception: BaseException) -> str:
+    try:
+        return capture.redact_text(f"{type(exception).__name__}: {exception}")
+    except Exception:
+        return type(exception).__name__
 
 
 def _check_word(name: str, value: str, allowed: set[str]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+
 __all__ = [
+    "ArtifactNotFoundError",
     "ConfigurationError",
     "DataError",
     "LDEError",
@@ -14,6 +18,7 @@ __all__ = [
     "RecordingWarning",
     "RunNotFoundError",
     "StoreError",
+    "tell",
 ]
 
 
@@ -35,6 +40,10 @@ class StoreError(LDEError, OSError):
 
 class RunNotFoundError(LDEError, LookupError):
     """No run, or more than one, answers to an id or a prefix of it."""
+
+
+class ArtifactNotFoundError(LDEError, FileNotFoundError):
+    """A run has no file of that path."""
 
 
 class QueryError(LDEError, ValueError):
@@ -59,3 +68,16 @@ class LDEWarning(UserWarning):
 
 class RecordingWarning(LDEWarning):
     """Something of a run could not be recorded; training goes on."""
+
+
+def tell(message: str, category: type[LDEWarning]) -> None:
+    """Warn without ever raising: where warnings are errors, the message goes to the log.
+
+    Args:
+        message: What the user should know.
+        category: The class by which it can be filtered.
+    """
+    try:
+        warnings.warn(message, category, stacklevel=4)
+    except LDEWarning:
+        logging.getLogger("lightning_lde").warning(message)

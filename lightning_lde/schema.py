@@ -49,6 +49,7 @@ __all__ = [
     "json_columns",
     "new_run_id",
     "records_to_arrow",
+    "storable_text",
     "utc_now",
 ]
 
@@ -411,9 +412,16 @@ def canonical_json(value: object) -> str:
     return json.dumps(_json_ready(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def storable_text(text: str) -> str:
+    """Text that UTF-8 can hold: lone surrogates become the replacement character."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _json_ready(value: object) -> object:
+    if isinstance(value, str):
+        return storable_text(value)
     if isinstance(value, Mapping):
-        return {str(key): _json_ready(item) for key, item in value.items()}
+        return {storable_text(str(key)): _json_ready(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_json_ready(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -490,7 +498,7 @@ def records_to_arrow(table: str, records: Iterable[Record]) -> pa.Table:
     columns = [
         pa.array(
             [
-                canonical_json(getattr(row, field.name)) if field.name in as_json else getattr(row, field.name)
+                canonical_json(getattr(row, field.name)) if field.name in as_json else _cell(getattr(row, field.name))
                 for row in rows
             ],
             type=field.type,
@@ -498,3 +506,7 @@ def records_to_arrow(table: str, records: Iterable[Record]) -> pa.Table:
         for field in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def _cell(value: object) -> object:
+    return storable_text(value) if isinstance(value, str) else value

@@ -274,7 +274,7 @@ def test_secrets_in_hyperparameters_stay_out(tmp_path: Path, lake_path: Path, ca
 def test_a_lake_that_cannot_be_written_costs_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     callback = LDECallback(tmp_path / "file" / "lake")
-    with pytest.warns(RecordingWarning, match="not completely in the lake"):
+    with pytest.warns(RecordingWarning, match="not completely in the lake|cannot be written now"):
         _, recorded = fit(tmp_path, callback)
     _, plain = fit(tmp_path, None)
     assert torch.equal(recorded.net[0].weight, plain.net[0].weight)
@@ -288,10 +288,180 @@ def test_the_callback_is_cheap_to_make_and_can_be_copied(lake_path: Path) -> Non
         assert twin.run_id is None
 
 
-@pytest.mark.parametrize("wrong", [{"artifacts": "all"}, {"on_error": "ignore"}, {"flush_every_s": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"artifacts": "all"},
+        {"on_error": "ignore"},
+        *({"flush_every_s": odd} for odd in (0, -1, 1e9, float("nan"), "5")),
+    ],
+)
 def test_wrong_settings_are_named(lake_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         LDECallback(lake_path, **wrong)
+
+
+def test_secrets_in_names_and_tags_stay_out(tmp_path: Path, lake_path: Path) -> None:
+    token = "hf_abcdefghijklmnopqrstuvwxyz12"
+    callback = LDECallback(
+        lake_path, project=token, experiment=token, name=token, tags={"api_key": "hunter2", "url": "https://u:pw9@host"}
+    )
+    fit(tmp_path, callback)
+    stored = b"".join(
+        path.read_bytes() for path in lake_path.rglob("*") if path.is_file() and "objects" not in path.parts
+    )
+    for secret in (token.encode(), b"hunter2", b"pw9"):
+        assert secret not in stored
+    assert not any(token in str(path) for path in lake_path.rglob("*"))
+
+
+def test_same_name_in_training_and_validation_without_a_logger(
+    tmp_path: Path, lake_path: Path, callback: LDECallback
+) -> None:
+    class Same(Net):
+        def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+            self.log("acc", 1.0)
+            return self._loss(batch)
+
+        def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> None:
+            self.log("acc", 2.0)
+
+    trainer(tmp_path, callback, logger=False).fit(Same(), loader(), loader(shuffle=False))
+    rows = Lake(lake_path).sql("select context, value from metrics").to_pylist()
+    assert {(row["context"], row["value"]) for row in rows} <= {("val", 2.0), ("train", 1.0)}
+    assert [row["value"] for row in rows if row["context"] == "val"] == [2.0, 2.0]
+
+
+def test_loaders_are_told_apart_by_number(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+    class Two(Net):
+        def validation_step(self, batch: list[torch.Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+            self.log("val/loss", float(dataloader_idx))
+
+    trainer(tmp_path, callback, max_epochs=1).fit(Two(), loader(), [loader(shuffle=False), loader(shuffle=False)])
+    rows = Lake(lake_path).sql("select name, dataloader_idx, value from metrics where context = 'val' order by value")
+    assert rows.to_pylist() == [
+        {"name": "val/loss", "dataloader_idx": 0, "value": 0.0},
+        {"name": "val/loss", "dataloader_idx": 1, "value": 1.0},
+    ]
+
+
+class Chatty(Net):
+    """Does with every logger what works with its own."""
+
+    def on_train_epoch_end(self) -> None:
+        for logger in self.loggers:
+            logger.log_metrics({"note": 1.0}, step=0)
+            logger.experiment.log_metrics({"x": 1.0})
+            assert logger.log_dir
+            if type(logger).__name__ != "CSVLogger":
+                logger.log_image("x")  # type: ignore[attr-defined]
+                logger.log_metrics({"text": "abc"}, step=0)  # type: ignore[dict-item]
+
+
+def test_user_code_that_talks_to_all_loggers_goes_on(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+    trainer(tmp_path, callback, max_epochs=1).fit(Chatty(), loader())
+    assert one(lake_path, "select status from runs") == {"status": "finished"}
+    assert "'text'" in one(lake_path, "select message from events")["message"]
+
+
+def test_warnings_that_are_errors_end_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    callback = LDECallback(tmp_path / "file" / "lake")
+    fit(tmp_path, callback)
+    assert "not completely in the lake" in caplog.text
+    with pytest.raises(RuntimeError, match="the user's"):
+        trainer(tmp_path, LDECallback(tmp_path / "file" / "lake"), Raising(RuntimeError("the user's"))).fit(
+            Net(), loader()
+        )
+
+
+class Unprintable(Exception):  # noqa: N818
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_an_exception_without_words_closes_the_run(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+    made = trainer(tmp_path, callback, Raising(Unprintable()))
+    with pytest.raises(Unprintable):
+        made.fit(Net(), loader())
+    assert one(lake_path, "select status, exception from runs") == {"status": "failed", "exception": "Unprintable"}
+    assert len(made.loggers) == 1
+
+
+def test_a_failed_fit_keeps_its_checkpoints(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+    saving = pl.callbacks.ModelCheckpoint(every_n_train_steps=1, save_top_k=-1)
+    with pytest.raises(RuntimeError):
+        trainer(tmp_path, callback, saving, Raising(RuntimeError("late"))).fit(Net(), loader())
+    assert one(lake_path, "select count(*) as n from artifacts")["n"] >= 2
+
+
+def test_checkpoints_of_equal_names_do_not_meet(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+    savers = [
+        pl.callbacks.ModelCheckpoint(tmp_path / part, filename="best", monitor=name, save_weights_only=part == "b")
+        for part, name in (("a", "val/loss"), ("b", "train/loss"))
+    ]
+    trainer(tmp_path, callback, *savers).fit(Net(), loader(), loader(shuffle=False))
+    for part in "ab":
+        stored = Lake(lake_path).read_artifact("n", f"checkpoints/{part}/best.ckpt")
+        assert stored == (tmp_path / part / "best.ckpt").read_bytes()
+
+
+def test_validation_data_are_described_whenever_validation_comes(
+    tmp_path: Path, lake_path: Path, callback: LDECallback
+) -> None:
+    fit(tmp_path, callback, check_val_every_n_epoch=2, num_sanity_val_steps=0)
+    assert one(lake_path, "select count(distinct target_id) as n from links where relation = 'validated_on'") == {
+        "n": 1
+    }
+
+
+def test_resuming_is_not_inherited_by_the_next_run(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+    made, _ = fit(tmp_path, callback)
+    second = LDECallback(lake_path, project="other", name="second", on_error="raise")
+    path = made.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+    trainer(tmp_path, second, max_epochs=3).fit(Net(), loader(), loader(shuffle=False), ckpt_path=path)
+    trainer(tmp_path, second, max_epochs=1).fit(Net(), loader())
+    rows = Lake(lake_path).sql("select resumed_from from runs where name = 'second' order by started_at").to_pylist()
+    assert [row["resumed_from"] for row in rows] == [callback.run_id, None]
+
+
+def test_two_lakes_at_once(tmp_path: Path) -> None:
+    lakes = [tmp_path / "one", tmp_path / "two"]
+    trainer(tmp_path, *(LDECallback(lake, on_error="raise") for lake in lakes), max_epochs=1).fit(Net(), loader())
+    assert [Lake(lake).sql("select status from runs").to_pylist() for lake in lakes] == [[{"status": "finished"}]] * 2
+
+
+def test_settings_of_a_datamodule_are_recorded(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+    class Data(pl.LightningDataModule):
+        def __init__(self, augment: str = "flip") -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+        def train_dataloader(self) -> DataLoader[Any]:
+            return loader()
+
+    trainer(tmp_path, callback, max_epochs=1).fit(Net(), datamodule=Data())
+    assert one(lake_path, "select value_text from params where key = 'datamodule.augment'") == {"value_text": "flip"}
+
+
+def test_a_step_that_returns_something_else_called_episodes(tmp_path: Path, callback: LDECallback) -> None:
+    class Other(Net):
+        def validation_step(self, batch: list[torch.Tensor], batch_idx: int) -> dict[str, int]:  # type: ignore[override]
+            return {"episodes": 3}
+
+    trainer(tmp_path, callback, max_epochs=1).fit(Other(), loader(), loader(shuffle=False))
+
+
+def test_the_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Moving(pl.Callback):
+        def on_train_start(self, *_: Any) -> None:
+            (tmp_path / "elsewhere").mkdir()
+            monkeypatch.chdir(tmp_path / "elsewhere")
+
+    monkeypatch.chdir(tmp_path)
+    trainer(tmp_path, LDECallback("lake", on_error="raise"), Moving(), max_epochs=1).fit(Net(), loader())
+    assert Lake(tmp_path / "lake").sql("select status from runs").to_pylist() == [{"status": "finished"}]
+    assert not (tmp_path / "elsewhere" / "lake").exists()
 
 
 @pytest.mark.s3

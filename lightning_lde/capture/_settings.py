@@ -36,10 +36,14 @@ def describe_pipeline_config(module: object, trainer: object) -> PipelineConfig:
         trainer: The ``Trainer`` it is attached to; optimizers and schedulers are there from ``on_fit_start``.
 
     Returns:
-        The row; its id covers ``pipeline_id``, hyper-parameters, optimizers, schedulers and trainer flags.
+        The row; hyper-parameters of a datamodule stand under ``datamodule``; the id covers ``pipeline_id``,
+        hyper-parameters, optimizers, schedulers and trainer flags.
     """
     module = get(module, "_orig_mod", module)
     hparams, source = _hparams(module)
+    of_data, _ = _hparams(get(trainer, "datamodule"))
+    if of_data:
+        hparams = {**hparams, "datamodule": of_data}
     facts: dict[str, Any] = {
         "pipeline_id": describe_pipeline(module).pipeline_id,
         "hparams": hparams,
@@ -62,6 +66,8 @@ def _listed(value: object) -> list[Any]:
 
 def _hparams(module: object) -> tuple[dict[str, Any], str | None]:
     # The properties of Lightning copy deeply or leave an attribute behind; the fields below them do not.
+    if module is None:
+        return {}, None
     for name in ("_hparams_initial", "_hparams"):
         saved = get(module, name)
         if isinstance(saved, Mapping) and saved:

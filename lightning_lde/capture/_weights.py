@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def weights_fingerprint(state: Mapping[str, Tensor] | nn.Module) -> str:
+def weights_fingerprint(state: Mapping[str, Tensor] | nn.Module) -> str | None:
     """Hash names, types, shapes and bytes of all tensors of a state, in the order of their names.
 
     Devices, strides and ``requires_grad`` do not count. Values that are not tensors are left out;
@@ -24,7 +24,7 @@ def weights_fingerprint(state: Mapping[str, Tensor] | nn.Module) -> str:
         state: A module, or what its ``state_dict()`` returns.
 
     Returns:
-        The first 32 hexadecimal digits of the SHA-256.
+        The first 32 hexadecimal digits of the SHA-256, None where the module gives no state.
 
     Example:
         >>> import torch
@@ -34,7 +34,9 @@ def weights_fingerprint(state: Mapping[str, Tensor] | nn.Module) -> str:
     """
     tensors = state if isinstance(state, Mapping) else call(state, "state_dict")
     digest = hashlib.sha256()
-    for name in sorted(tensors or {}, key=str):
+    if tensors is None:
+        return None
+    for name in sorted(tensors, key=str):
         _update(digest, str(name), tensors[name])
     return digest.hexdigest()[:32]
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightning_lde.schema import Record, arrow_schema, records_to_arrow
+from lightning_lde.capture import redact_text
+from lightning_lde.schema import Record, arrow_schema, records_to_arrow, storable_text
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+
+
+_PORTION = 20_000
+_LOADER_MARK = re.compile(r"/dataloader_idx_(\d+)$")
 
 
 class MetricBatch(NamedTuple):
@@ -66,37 +73,53 @@ class Buffer:
         kept = {name: value if type(value) is float else _snapshot(value) for name, value in values.items()}
         self._metrics.append(MetricBatch(kept, time.time_ns(), segment, step, global_step, epoch, context, source))
 
-    def take_records(self) -> dict[str, pa.Table]:
-        """Take all rows out, one Arrow table per table of the lake."""
-        tables: dict[str, list[Record]] = defaultdict(list)
-        for table, record in _taken(self._records):
-            tables[table].append(record)
-        return {table: records_to_arrow(table, records) for table, records in tables.items()}
-
-    def take_metrics(self) -> tuple[list[MetricBlock], list[str]]:
-        """Take all metric values out.
+    def take_records(self) -> tuple[dict[str, pa.Table], list[str]]:
+        """Take all rows out.
 
         Returns:
+            One Arrow table per table of the lake, and a sentence for each row that cannot be stored.
+        """
+        rows: dict[str, list[Record]] = defaultdict(list)
+        for table, record in _taken(self._records, len(self._records)):
+            rows[table].append(record)
+        tables: dict[str, pa.Table] = {}
+        refused: list[str] = []
+        for table, records in rows.items():
+            try:
+                tables[table] = records_to_arrow(table, records)
+            except Exception:
+                good = [record for record in records if _storable(table, record, refused)]
+                if good:
+                    tables[table] = records_to_arrow(table, good)
+        return tables, refused
+
+    def take_metrics(self) -> Iterator[tuple[list[MetricBlock], list[str]]]:
+        """Take all metric values out, in portions that bound the memory.
+
+        Yields:
             Blocks of numbers, and a sentence for each value that is none.
         """
-        blocks, refused = [], []
-        for names, group in groupby(_taken(self._metrics), key=lambda batch: tuple(batch.values)):
-            batches = list(group)
-            try:
-                blocks.append(MetricBlock(names, _matrix(batches, len(names)), batches))
-            except (TypeError, ValueError):
-                for batch in batches:
-                    block, errors = _numbers_of(batch)
-                    blocks.append(block)
-                    refused += errors
-        return blocks, refused
+        while self._metrics:
+            blocks: list[MetricBlock] = []
+            refused: list[str] = []
+            portion = _taken(self._metrics, min(len(self._metrics), _PORTION))
+            for names, group in groupby(portion, key=lambda batch: tuple(batch.values)):
+                batches = list(group)
+                try:
+                    blocks.append(MetricBlock(tuple(map(_safe_name, names)), _matrix(batches, len(names)), batches))
+                except (TypeError, ValueError, OverflowError, RuntimeError):
+                    for batch in batches:
+                        block, errors = _numbers_of(batch)
+                        blocks.append(block)
+                        refused += errors
+            yield blocks, refused
 
 
 def blocks_to_arrow(run_id: str, blocks: Iterable[MetricBlock]) -> pa.Table:
     """Blocks as rows of the table ``metrics``, one per value; words are dictionary-encoded."""
     import pyarrow as pa
 
-    return pa.concat_tables([_block_to_arrow(run_id, block) for block in blocks]).unify_dictionaries()
+    return pa.concat_tables([_block_to_arrow(run_id, block) for block in blocks if block.names]).unify_dictionaries()
 
 
 def _block_to_arrow(run_id: str, block: MetricBlock) -> pa.Table:
@@ -105,6 +128,7 @@ def _block_to_arrow(run_id: str, block: MetricBlock) -> pa.Table:
 
     width, rows = len(block.names), len(block.batches)
     of_batch = np.repeat(np.arange(rows, dtype=np.int32), width)
+    of_name = np.tile(np.arange(width, dtype=np.int32), rows)
 
     def numbers(name: str) -> pa.Array:
         return pa.array([getattr(batch, name) for batch in block.batches], pa.int64()).take(pa.array(of_batch))
@@ -113,12 +137,13 @@ def _block_to_arrow(run_id: str, block: MetricBlock) -> pa.Table:
         encoded = pa.array([getattr(batch, name) for batch in block.batches], pa.string()).dictionary_encode()
         return encoded.take(pa.array(of_batch))
 
+    shown, loaders = zip(*map(_split_name, block.names), strict=True)
     columns = {
         "run_id": _constant(run_id, width * rows),
         "segment": numbers("segment"),
-        "name": pa.DictionaryArray.from_arrays(np.tile(np.arange(width, dtype=np.int32), rows), list(block.names)),
+        "name": pa.DictionaryArray.from_arrays(of_name, list(shown)),
         "context": words("context"),
-        "dataloader_idx": pa.nulls(width * rows, pa.int64()),
+        "dataloader_idx": pa.array(loaders, pa.int64()).take(pa.array(of_name)),
         "step": numbers("step"),
         "global_step": numbers("global_step"),
         "epoch": numbers("epoch"),
@@ -137,6 +162,18 @@ def _timestamps(nanoseconds: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     return pc.divide(nanoseconds, 1000).cast(pa.timestamp("us", tz="UTC"))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _split_name(name: str) -> tuple[str, int | None]:
+    """A metric's name without Lightning's mark of the data loader, and the loader's number."""
+    found = _LOADER_MARK.search(name)
+    return (name, None) if found is None else (name[: found.start()], int(found[1]))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _safe_name(name: str) -> str:
+    return redact_text(storable_text(name))
 
 
 def _constant(word: str, length: int) -> pa.Array:
@@ -178,10 +215,10 @@ def _numbers_of(batch: MetricBatch) -> tuple[MetricBlock, list[str]]:
     for name, value in batch.values.items():
         try:
             numbers[name] = float(value)
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, OverflowError, RuntimeError):
             refused.append(f"metric {name!r} is a {type(value).__name__}, not a number: it was left out")
     row = np.array([list(numbers.values())], dtype=np.float64).reshape(1, len(numbers))
-    return MetricBlock(tuple(numbers), row, [batch]), refused
+    return MetricBlock(tuple(map(_safe_name, numbers)), row, [batch]), refused
 
 
 def _snapshot(value: Any) -> Any:
@@ -189,6 +226,15 @@ def _snapshot(value: Any) -> Any:
     return value.detach().clone() if hasattr(value, "detach") else value
 
 
-def _taken(queue: deque[Any]) -> Iterator[Any]:
-    for _ in range(len(queue)):
+def _taken(queue: deque[Any], count: int) -> Iterator[Any]:
+    for _ in range(count):
         yield queue.popleft()
+
+
+def _storable(table: str, record: Record, refused: list[str]) -> bool:
+    try:
+        records_to_arrow(table, [record])
+    except Exception as error:
+        refused.append(f"a row of {table} was left out: {type(error).__name__}: {error}"[:1000])
+        return False
+    return True

@@ -7,7 +7,9 @@ from typing import Any
 from lightning_lde.schema import DatasetConfig, Episode, Run
 
 
-def episode_rows(run: Run, results: Any, dataset: object, config: DatasetConfig | None) -> list[Episode]:
+def episode_rows(
+    run: Run, results: Any, dataset: object, config: DatasetConfig | None, *, weights_id: str | None
+) -> list[Episode]:
     """Rows of the table, one per task and number of inner steps.
 
     Args:
@@ -16,6 +18,7 @@ def episode_rows(run: Run, results: Any, dataset: object, config: DatasetConfig 
             words and numbers ``method``, ``ways``, ``shots``, ``queries`` that hold for all.
         dataset: What the tasks were drawn from; its ``episode_id(index)`` names a task by content.
         config: The use of the data set that the tasks belong to.
+        weights_id: The fingerprint of the weights that were evaluated, None where it is not known.
     """
     name_of = getattr(dataset, "episode_id", str)
     return [
@@ -24,7 +27,7 @@ def episode_rows(run: Run, results: Any, dataset: object, config: DatasetConfig 
             segment=run.segment,
             episode_id=name_of(index),
             method=results.method,
-            weights_id=run.weights_end_id or run.weights_start_id,
+            weights_id=weights_id,
             dataset_config_id=config.dataset_config_id if config else None,
             dataset_id=config.dataset_id if config else None,
             episode_seed=int(getattr(dataset, "seed", 0)),

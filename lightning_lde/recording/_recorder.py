@@ -5,28 +5,43 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.errors import RecordingWarning
+from lightning_lde.capture import redact, redact_text
+from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._buffer import Buffer, blocks_to_arrow
 from lightning_lde.recording._outbox import Outbox
+from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import SpoolHeader, spool_root
 from lightning_lde.recording._summary import Summary
 from lightning_lde.recording._sync import sync_spools
 from lightning_lde.recording._writer import LakeWriter
-from lightning_lde.schema import Artifact, Event, Record, Run, RunStatus, new_run_id, records_to_arrow, utc_now
+from lightning_lde.schema import (
+    Artifact,
+    Event,
+    Record,
+    Run,
+    RunStatus,
+    new_run_id,
+    records_to_arrow,
+    storable_text,
+    utc_now,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FINISH_TIMEOUT_S = 60.0
+FINISH_TIMEOUT_S = 30.0
+UPLOAD_TIMEOUT_S = 300.0
+FINISH_PATIENCE_S = 5.0
 SPOOL_EVERY_S = 1.0
 LONGEST_FLUSH_S = 60.0
+LONGEST_INTERVAL_S = 3600.0
+LARGEST_RUNNING_SUMMARY = 1000
 _SHARE_OF_AGE = 1 / 20
 
 
@@ -62,22 +77,26 @@ class Recorder:
         flush_every_s: float = 5.0,
         on_error: str = "warn",
     ) -> None:
+        check_interval(flush_every_s)
         self.run_id = new_run_id()
         self._storage = storage
         self._on_error = on_error
         self._flush_every_s = flush_every_s
         now = utc_now()
+        project = _words(project) or ""
         self._header = SpoolHeader(storage.absolute_url, project, now.date().isoformat(), self.run_id, number=0)
         self._writer = LakeWriter(storage, self._header)
         self._buffer = Buffer()
         self._summary = Summary()
         self._outbox: Outbox | None = None
-        self._pending_files: list[Callable[[], None]] = []
-        self._error: Exception | None = None
+        self._rows = Sender("lde-rows", self._say_that_rows_wait)
+        self._files = Sender("lde-files")
+        self._failure: Exception | None = None
         self._orphans_sent = False
+        self._said: set[tuple[str, str]] = set()
         self._warned = False
         self._wake = threading.Event()
-        self._stopping = False
+        self._final: dict[str, Any] | None = None
         self._thread: threading.Thread | None = None
         self._run_lock = threading.Lock()
         self._run = Run(
@@ -85,9 +104,9 @@ class Recorder:
             segment=-1,
             revision=0,
             project=project,
-            experiment=experiment,
-            name=name,
-            tags=dict(tags or {}),
+            experiment=_words(experiment),
+            name=_words(name),
+            tags=redact({str(key): str(value) for key, value in (tags or {}).items()}),
             status=RunStatus.RUNNING,
             started_at=now,
             heartbeat_at=now,
@@ -115,11 +134,9 @@ class Recorder:
         Args:
             stage: ``"fit"``, ``"validate"``, ``"test"``, ``"predict"`` or a word of the caller's.
         """
-        self._change(
-            segment=self._run.segment + 1, status=RunStatus.RUNNING, stage=stage, ended_at=None, stop_reason=None
-        )
-        self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="lde-writer", daemon=True)
+        self._change(segment=self._run.segment + 1, status=RunStatus.RUNNING, stage=stage, ended_at=None)
+        self._final = None
+        self._thread = threading.Thread(target=self._work, name="lde-spool", daemon=True)
         self._thread.start()
 
     def update(self, **facts: Any) -> None:
@@ -165,6 +182,12 @@ class Recorder:
         event = Event(run_id=self.run_id, segment=self.segment, time=utc_now(), level=level, kind=kind, message=message)
         self._buffer.add("events", event)
 
+    def say_once(self, kind: str, message: str) -> None:
+        """Note something as a warning, however often it happens."""
+        if (kind, message) not in self._said:
+            self._said.add((kind, message))
+            self.add_event(kind, message, level="warning")
+
     def save_file(
         self,
         source: Path,
@@ -186,13 +209,18 @@ class Recorder:
         segment = self.segment
 
         def store() -> None:
-            object_id = self._storage.put_object(source)
+            self._writer.open()
+            try:
+                object_id, size_bytes = self._storage.put_object(source), source.stat().st_size
+            except FileNotFoundError:
+                self.add_event("artifact", f"{path} was gone before it could be stored", level="warning")
+                return
             artifact = Artifact(
                 run_id=self.run_id,
                 segment=segment,
                 path=path,
                 kind=kind,
-                size_bytes=source.stat().st_size,
+                size_bytes=size_bytes,
                 object_id=object_id,
                 score=score,
                 weights_id=weights_id,
@@ -200,9 +228,9 @@ class Recorder:
             )
             self._buffer.add("artifacts", artifact)
 
-        self._pending_files.append(store)
+        self._files.add(store)
 
-    def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> None:
+    def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
         """End the segment: write what is left, then merge the run's files into one per table.
 
         Args:
@@ -210,52 +238,57 @@ class Recorder:
             stop_reason: Why the training ended.
             exception: The error's text where it failed.
 
+        Returns:
+            Whether all of it is in the lake.
+
         Raises:
             OSError: If the lake could not be written and ``on_error`` is ``"raise"``.
         """
         if self._thread is None:
-            return
+            return True
+        # Files first: who sees the run finished must see its files too.
+        stored = self._files.drain(timeout_s=UPLOAD_TIMEOUT_S, patience_s=FINISH_PATIENCE_S)
         now = utc_now()
-        self._change(
-            status=status,
-            stop_reason=stop_reason,
-            exception=exception,
-            ended_at=now,
-            duration_s=(now - self._run.started_at).total_seconds(),
-        )
-        self._stopping = True
+        self._final = {
+            "status": status,
+            "stop_reason": stop_reason or self._run.stop_reason,
+            "exception": exception or self._run.exception,
+            "ended_at": now,
+            "duration_s": (now - self._run.started_at).total_seconds(),
+        }
         self._wake.set()
-        self._thread.join(FINISH_TIMEOUT_S)
-        unfinished = self._thread.is_alive()
+        self._thread.join()
         self._thread = None
-        self._report(unfinished)
+        sent = self._rows.drain(timeout_s=FINISH_TIMEOUT_S, patience_s=FINISH_PATIENCE_S)
+        if sent:
+            self._leave_disk()
+        complete = stored and sent and self._failure is None
+        if not complete:
+            self._report(self._failure or self._rows.error or self._files.error)
+        return complete
 
     def _change(self, **facts: Any) -> None:
         with self._run_lock:
             self._run = replace(self._run, **facts)
 
-    # The writer's thread -------------------------------------------------------------------------
+    # The spool's thread --------------------------------------------------------------------------
 
     def _work(self) -> None:
         next_flush = 0.0
         while True:
-            stopping = self._stopping
-            self._attempt(self._spool)
-            if stopping or time.monotonic() >= next_flush or self._boxes().is_large():
-                self._attempt(self._flush)
-                next_flush = time.monotonic() + self._run.heartbeat_every_s
-            if stopping:
-                self._leave()
+            final = self._final
+            try:
+                self._spool()
+                if final is not None or time.monotonic() >= next_flush:
+                    next_flush = time.monotonic() + self._flush_interval_s()
+                    self._seal(final)
+            except Exception as error:
+                self._failure = error
+            if final is not None:
+                self._rows.add(self._merge)
                 return
             self._wake.wait(min(SPOOL_EVERY_S, self._flush_every_s))
             self._wake.clear()
-
-    def _attempt(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-            self._error = None
-        except Exception as error:
-            self._error = error
 
     def _boxes(self) -> Outbox:
         if self._outbox is None:
@@ -263,79 +296,91 @@ class Recorder:
         return self._outbox
 
     def _spool(self) -> None:
-        tables = self._buffer.take_records()
-        blocks, refused = self._buffer.take_metrics()
-        if blocks:
-            self._summary.add(blocks)
-            tables["metrics"] = blocks_to_arrow(self.run_id, blocks)
-        self._boxes().add(tables)
-        for sentence in refused:
-            self.add_event("metric", sentence, level="warning")
-
-    def _flush(self) -> None:
-        failure = self._store_files()
-        self._spool()
         outbox = self._boxes()
-        outbox.add({"runs": self._heartbeat()})
+        tables, refused = self._buffer.take_records()
+        outbox.add(tables)
+        for blocks, errors in self._buffer.take_metrics():
+            refused += errors
+            self._summary.add(blocks)
+            outbox.add({"metrics": blocks_to_arrow(self.run_id, blocks)})
+            if outbox.is_large():
+                self._seal(None)
+        for sentence in refused:
+            self.add_event("refused", sentence, level="warning")
+        if refused:
+            outbox.add(self._buffer.take_records()[0])
+
+    def _seal(self, final: Mapping[str, Any] | None) -> None:
+        """End the present parcel with the run's state, and have it sent."""
+        outbox = self._boxes()
+        outbox.add({"runs": self._state(final)})
         outbox.seal()
-        self._writer.send(outbox)
-        if failure is not None:
-            raise failure
-        self._adopt_orphans()
+        self._rows.add(self._send)
 
-    def _store_files(self) -> Exception | None:
-        while self._pending_files:
-            try:
-                self._writer.open()
-                self._pending_files[0]()
-            except Exception as error:
-                return error
-            del self._pending_files[0]
-        return None
-
-    def _heartbeat(self) -> pa.Table:
-        now = utc_now()
-        age_s = (now - self._run.started_at).total_seconds()
-        every_s = max(self._flush_every_s, min(age_s * _SHARE_OF_AGE, LONGEST_FLUSH_S))
-        facts: dict[str, Any] = {"heartbeat_at": now, "heartbeat_every_s": every_s}
-        if self._run.ended_at is not None:
+    def _state(self, final: Mapping[str, Any] | None) -> pa.Table:
+        facts: dict[str, Any] = dict(final or {})
+        # Readers take a run for lost after three heartbeats that did not come.
+        facts |= {"heartbeat_at": utc_now(), "heartbeat_every_s": 2 * self._flush_interval_s()}
+        if len(self._summary) <= LARGEST_RUNNING_SUMMARY or final is not None:
             facts["summary"] = self._summary.as_dict()
         self._change(revision=self._run.revision + 1, **facts)
         return records_to_arrow("runs", [self._run])
 
-    def _adopt_orphans(self) -> None:
-        """Send what dead runs of this machine left for this lake, once."""
-        if self._orphans_sent:
-            return
-        self._orphans_sent = True
-        here = self._storage.absolute_url
-        for _ in sync_spools(spool_root(), lambda url: self._storage if url == here else None):
-            pass
+    def _flush_interval_s(self) -> float:
+        age_s = (utc_now() - self._run.started_at).total_seconds()
+        return max(self._flush_every_s, min(age_s * _SHARE_OF_AGE, LONGEST_FLUSH_S))
 
-    def _leave(self) -> None:
-        outbox = self._boxes()
-        if outbox.first() is not None:
-            return
-        self._attempt_merge()
-        outbox.close()
-        self._header = replace(self._header, number=outbox.next_number)
-        self._outbox = None
+    # The sender's thread -------------------------------------------------------------------------
 
-    def _attempt_merge(self) -> None:
+    def _send(self) -> None:
+        self._writer.send(self._boxes())
+        if not self._orphans_sent:
+            self._orphans_sent = True
+            here = self._storage.absolute_url
+            for _ in sync_spools(spool_root(), lambda url: self._storage if url == here else None):
+                pass
+
+    def _merge(self) -> None:
         # A merge that fails leaves small files, which read as well.
         with contextlib.suppress(Exception):
             self._writer.merge()
 
-    def _report(self, unfinished: bool) -> None:
-        waiting = self._outbox is not None and self._outbox.path
-        if self._error is None and not unfinished:
-            return
-        reason = self._error or f"the lake did not answer within {FINISH_TIMEOUT_S:.0f} s"
+    def _leave_disk(self) -> None:
+        outbox = self._boxes()
+        outbox.close()
+        self._header = replace(self._header, number=outbox.next_number)
+        self._outbox = None
+
+    def _say_that_rows_wait(self, error: Exception) -> None:
+        place = "in memory" if self._outbox is None or self._outbox.path is None else f"in {self._outbox.path}"
+        message = f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}"
+        tell(message, RecordingWarning)
+
+    def _report(self, error: Exception | None) -> None:
+        reason = error or f"the lake did not answer within {FINISH_TIMEOUT_S:.0f} s"
         message = f"run {self.run_id} is not completely in the lake at {self._storage.url}: {reason}"
-        if waiting:
-            message += f"; the rest waits in {waiting}, send it with: lde sync"
+        if self._outbox is not None and self._outbox.path is not None:
+            message += f"; the rest waits in {self._outbox.path}, send it with: lde sync"
         if self._on_error == "raise":
             raise OSError(message)
         if not self._warned:
             self._warned = True
-            warnings.warn(message, RecordingWarning, stacklevel=3)
+            tell(message, RecordingWarning)
+        self._failure = None
+
+
+def check_interval(flush_every_s: object) -> None:
+    """Refuse an interval that is no positive number of seconds up to an hour.
+
+    Raises:
+        ConfigurationError: If it is anything else.
+    """
+    number = isinstance(flush_every_s, (int, float)) and not isinstance(flush_every_s, bool)
+    if not number or not 0 < flush_every_s <= LONGEST_INTERVAL_S:  # type: ignore[operator]
+        raise ConfigurationError(
+            f"flush_every_s is {flush_every_s!r}: give seconds, more than 0 and at most {LONGEST_INTERVAL_S:.0f}"
+        )
+
+
+def _words(value: object) -> str | None:
+    return None if value is None else redact_text(storable_text(str(value)))

@@ -15,11 +15,16 @@ class Summary:
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, float]] = {}
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def add(self, blocks: Iterable[MetricBlock]) -> None:
         """Take in new values."""
         import numpy as np
 
         for block in blocks:
+            if not block.names:
+                continue
             lowest = np.fmin.reduce(block.matrix, axis=0).tolist()
             highest = np.fmax.reduce(block.matrix, axis=0).tolist()
             last = block.matrix[-1].tolist()

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
 import pytorch_lightning as pl
 
 _CONTEXTS = {"train": "train", "validate": "val", "sanity_check": "val", "test": "test", "predict": "predict"}
 
 
-def checkpoints(trainer: pl.Trainer) -> dict[str, float | None]:
-    """Paths of the checkpoints that Lightning keeps, with what they were chosen by."""
-    found: dict[str, float | None] = {}
+def checkpoints(trainer: pl.Trainer, *, since: datetime) -> dict[Path, float | None]:
+    """Checkpoints on the disk, with what they were chosen by.
+
+    Args:
+        trainer: The trainer.
+        since: Older files in the same folders belong to other runs.
+    """
+    scores: dict[Path, float | None] = {}
     for callback in trainer.checkpoint_callbacks:
-        for name in ("last_model_path", "best_model_path"):
-            if path := getattr(callback, name, ""):
-                found[str(path)] = None
+        named = [getattr(callback, name, "") for name in ("last_model_path", "best_model_path")]
+        found = [Path(path) for path in named if path]
+        if folder := getattr(callback, "dirpath", None):
+            found += sorted(Path(folder).glob("*.ckpt"))
+        scores |= {path.absolute(): scores.get(path.absolute()) for path in found}
         for path, score in (getattr(callback, "best_k_models", None) or {}).items():
-            found[str(path)] = float(score)
-    return found
+            scores[Path(path).absolute()] = float(score)
+    start = since.timestamp()
+    return {path: score for path, score in scores.items() if path.exists() and path.stat().st_mtime >= start - 1}
 
 
 def stop_reason(trainer: pl.Trainer) -> str | None:
@@ -52,3 +64,18 @@ def is_dummy(logger: object) -> bool:
 def is_sigterm(exception: BaseException) -> bool:
     """Whether Lightning raised this because the process was asked to end."""
     return type(exception).__name__ == "SIGTERMException"
+
+
+def is_sharded(trainer: pl.Trainer) -> bool:
+    """Whether no rank has all weights, so that a state dict is a matter of all ranks."""
+    name = type(trainer.strategy).__name__
+    return any(word in name for word in ("FSDP", "DeepSpeed", "ModelParallel"))
+
+
+def names_of_loop(trainer: pl.Trainer) -> set[str] | None:
+    """Names of the metrics that the loop that is running logged, None where Lightning does not say."""
+    try:
+        found: Mapping[str, object] = trainer._results.metrics(on_step=False)["callback"]  # type: ignore[union-attr]
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return set(found) & set(trainer.callback_metrics)

@@ -14,11 +14,15 @@ class MetricTap(Logger):
 
     Args:
         receive: Called with the metrics and the logger's step.
+        folder: What user code gets that asks every logger for its folder.
     """
 
-    def __init__(self, receive: Callable[[Mapping[str, float], int | None], None]) -> None:
+    def __init__(
+        self, receive: Callable[[Mapping[str, float], int | None], None], *, folder: str | None = None
+    ) -> None:
         super().__init__()
         self._receive = receive
+        self._folder = folder
 
     @property
     def name(self) -> str:
@@ -31,6 +35,13 @@ class MetricTap(Logger):
         return ""
 
     @property
+    def save_dir(self) -> str | None:
+        """The folder of the user's first logger."""
+        return self._folder
+
+    log_dir = root_dir = save_dir
+
+    @property
     def experiment(self) -> Any:
         """An object that accepts any call, for user code that loops over loggers."""
         return DummyExperiment()
@@ -41,3 +52,13 @@ class MetricTap(Logger):
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Ignored: hyper-parameters are captured from the module."""
+
+    def __getattr__(self, name: str) -> Any:
+        # User code may call a method of its own logger's class on every logger it finds.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _do_nothing
+
+
+def _do_nothing(*_: Any, **__: Any) -> None:
+    """Stands for any method that another logger has."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 
-from lightning_lde import _trainer
+from lightning_lde._lightning import _trainer
 
 
 class MetricSampler:
@@ -25,6 +25,7 @@ class MetricSampler:
         self._receive = receive
         self._training: set[str] = set()
         self._evaluation: set[str] = set()
+        self._evaluated: dict[str, float] = {}
         self._ended_epoch: dict[str, Any] | None = None
 
     def evaluation_starts(self, trainer: pl.Trainer) -> None:
@@ -33,9 +34,13 @@ class MetricSampler:
 
     def evaluation_ends(self, trainer: pl.Trainer) -> None:
         """Take the values of a validation or a test."""
-        names = set(trainer.callback_metrics) - self._training
-        self._evaluation |= names
-        self._take(trainer.callback_metrics, names, _moment(trainer))
+        names = _trainer.names_of_loop(trainer)
+        if names is None:
+            names = set(trainer.callback_metrics) - self._training
+        self._evaluation |= names - self._training
+        self._evaluated = {name: float(trainer.callback_metrics[name]) for name in sorted(names)}
+        if self._evaluated:
+            self._receive(self._evaluated, **_moment(trainer))
 
     def epoch_ends(self, trainer: pl.Trainer) -> None:
         """Note the moment; the values are taken when all of them are there."""
@@ -46,12 +51,13 @@ class MetricSampler:
         if self._ended_epoch is not None:
             names = set(trainer.callback_metrics) - self._evaluation
             self._training |= names
-            self._take(trainer.callback_metrics, names, self._ended_epoch)
+            values = {name: float(trainer.callback_metrics[name]) for name in sorted(names)}
+            # A name that a validation has too still holds the validation's value: the training's is not to be had.
+            values = {name: value for name, value in values.items() if self._evaluated.get(name) != value}
+            if values:
+                self._receive(values, **self._ended_epoch)
             self._ended_epoch = None
-
-    def _take(self, metrics: Mapping[str, Any], names: set[str], moment: dict[str, Any]) -> None:
-        if names:
-            self._receive({name: float(metrics[name]) for name in sorted(names)}, **moment)
+            self._evaluated = {}
 
 
 def _moment(trainer: pl.Trainer) -> dict[str, Any]:

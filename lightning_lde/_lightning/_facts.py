@@ -1,0 +1,145 @@
+"""Describes a Trainer's run to a recorder: code, environment, pipeline, data, weights, checkpoints."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from lightning_lde import capture
+from lightning_lde._lightning import _trainer
+from lightning_lde.recording import Recorder, episode_rows
+from lightning_lde.schema import DatasetConfig, Link, Relation, utc_now
+
+_ROLES = {
+    "train": Relation.TRAINED_ON,
+    "val": Relation.VALIDATED_ON,
+    "test": Relation.EVALUATED_ON,
+    "predict": Relation.EVALUATED_ON,
+}
+
+_EPISODE_COLUMNS = ("method", "index", "classes", "inner_steps", "loss", "accuracy", "ways", "shots", "queries")
+
+
+class RunFacts:
+    """The facts of one segment.
+
+    Args:
+        recorder: Where they go; its segment is open.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._loaders: dict[tuple[str, int], tuple[object, DatasetConfig]] = {}
+        self._weights_id: str | None = None
+
+    def describe_run(self, trainer: pl.Trainer, module: pl.LightningModule, *, resumed_from: str | None) -> None:
+        """Code, environment, pipeline, settings, seeds and the weights that the segment starts with."""
+        environment = capture.capture_environment()
+        code = capture.capture_code()
+        pipeline = capture.describe_pipeline(module)
+        config = capture.describe_pipeline_config(module, trainer)
+        seeds = capture.capture_seeds()
+        self._weights_id = self._fingerprint(trainer, module)
+        recorder, run = self._recorder, self._recorder.run
+        recorder.record("environments", environment)
+        recorder.record("code", code)
+        recorder.record("pipelines", pipeline)
+        recorder.record("pipeline_configs", config)
+        recorder.record("params", *capture.flatten_params(config.pipeline_config_id, config.hparams))
+        recorder.update(
+            environment_id=environment.environment_id,
+            code_id=code.code_id,
+            # A test after a fit has no optimizers; the run keeps the configuration it began with.
+            pipeline_config_id=run.pipeline_config_id or config.pipeline_config_id,
+            weights_start_id=run.weights_start_id or self._weights_id,
+            seed=seeds.get("PL_GLOBAL_SEED"),
+            seeds=seeds,
+            world_size=trainer.world_size,
+            argv=capture.redact_argv(sys.argv),
+            resumed_from=resumed_from or run.resumed_from,
+        )
+        self._link(Relation.RAN_IN, "environment", environment.environment_id)
+        self._link(Relation.RAN_CODE, "code", code.code_id)
+        self._link(Relation.USED_PIPELINE, "pipeline_config", config.pipeline_config_id)
+        if resumed_from is not None:
+            self._link(Relation.RESUMED_FROM, "run", resumed_from)
+
+    def describe_loaders(self, role: str, loaders: object) -> None:
+        """The data sets behind loaders, and how they are used; said once per segment.
+
+        Args:
+            role: ``"train"``, ``"val"``, ``"test"`` or ``"predict"``.
+            loaders: What the Trainer has for that role, None where there is nothing.
+        """
+        if loaders is None or (role, 0) in self._loaders:
+            return
+        for index, (_, loader) in enumerate(capture.loaders_of(loaders)):
+            dataset, config = capture.describe_loader(loader)
+            self._recorder.record("datasets", dataset)
+            self._recorder.record("dataset_configs", config)
+            self._loaders[role, index] = (getattr(loader, "dataset", None), config)
+            self._link(_ROLES[role], "dataset_config", config.dataset_config_id)
+            if self._recorder.run.dataset_config_id is None:
+                self._recorder.update(dataset_config_id=config.dataset_config_id)
+
+    def take_episodes(self, trainer: pl.Trainer, role: str, outputs: Any, dataloader_idx: int) -> None:
+        """Rows of evaluated few-shot tasks, where a step returned any.
+
+        Args:
+            trainer: The trainer.
+            role: ``"val"`` or ``"test"``.
+            outputs: What the step returned.
+            dataloader_idx: The loader's number.
+        """
+        results = outputs.get("episodes") if isinstance(outputs, Mapping) else None
+        if not all(hasattr(results, name) for name in _EPISODE_COLUMNS):
+            return
+        dataset, config = self._loaders.get((role, dataloader_idx), (None, None))
+        # During a fit the weights change from batch to batch; a fingerprint for each would cost too much.
+        weights_id = None if trainer.state.fn == "fit" else self._weights_id
+        rows = episode_rows(self._recorder.run, results, dataset, config, weights_id=weights_id)
+        self._recorder.record("episodes", *rows)
+        if trainer.world_size > 1:
+            self._recorder.say_once("episodes", "tasks evaluated on ranks other than zero are not recorded")
+
+    def describe_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """The weights that a fit ended with."""
+        weights_id = self._fingerprint(trainer, module)
+        if weights_id is not None:
+            self._recorder.update(weights_end_id=weights_id)
+            self._link(Relation.PRODUCED, "weights", weights_id)
+
+    def save_checkpoints(self, trainer: pl.Trainer) -> None:
+        """The checkpoints of the run that are on the disk now."""
+        found = _trainer.checkpoints(trainer, since=self._recorder.run.started_at)
+        root = Path(os.path.commonpath([path.parent for path in found])) if found else Path()
+        for path, score in found.items():
+            if path.is_dir():
+                self._recorder.say_once("artifact", f"{path.name} is a folder; sharded checkpoints are not stored")
+            else:
+                name = f"checkpoints/{path.relative_to(root).as_posix()}"
+                self._recorder.save_file(path, path=name, kind="checkpoint", score=score)
+
+    def _fingerprint(self, trainer: pl.Trainer, module: pl.LightningModule) -> str | None:
+        if _trainer.is_sharded(trainer):
+            # Gathering the state there needs all ranks; rank zero alone would wait for ever.
+            self._recorder.say_once("weights", "weights are sharded over ranks: they have no fingerprint")
+            return None
+        return capture.weights_fingerprint(module)
+
+    def _link(self, relation: str, target_kind: str, target_id: str) -> None:
+        link = Link(
+            source_kind="run",
+            source_id=self._recorder.run_id,
+            relation=relation,
+            target_kind=target_kind,
+            target_id=target_id,
+            run_id=self._recorder.run_id,
+            recorded_at=utc_now(),
+        )
+        self._recorder.record("links", link)
