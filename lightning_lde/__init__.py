@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_lde.callback import LDECallback
     from lightning_lde.query import Lake
+    from lightning_lde.recording import Recorder
 
-__all__ = ["LDECallback", "Lake", "__version__"]
+__all__ = ["LDECallback", "Lake", "Recorder", "__version__"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"LDECallback": "lightning_lde.callback", "Lake": "lightning_lde.query"}
+_HOMES = {
+    "LDECallback": "lightning_lde.callback",
+    "Lake": "lightning_lde.query",
+    "Recorder": "lightning_lde.recording",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
-from lightning_lde import capture
 from lightning_lde._lightning import MetricSampler, MetricTap, RunFacts, trainers
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import Recorder, check_interval
+from lightning_lde.recording import Recorder, check_interval, words_of
 from lightning_lde.schema import RunStatus
 
 __all__ = ["LDECallback"]
@@ -238,7 +237,7 @@ class LDECallback(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Close the segment of a training that did not; Lightning calls no teardown then."""
         interrupted = isinstance(exception, (KeyboardInterrupt, SystemExit)) or trainers.is_sigterm(exception)
-        text = _words_of(exception)
+        text = words_of(exception)
         if self._recorder is not None and self._recorder.is_open:
             self._recorder.add_event("exception", text, level="warning" if interrupted else "error")
         self._close(trainer, RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED, exception=text)
@@ -272,7 +271,7 @@ class LDECallback(pl.Callback):
             self._recorder = Recorder(
                 self._storage, flush_every_s=self._flush_every_s, on_error=self._on_error, **self._identity
             )
-        self._sampler = MetricSampler(functools.partial(self._recorder.log_metrics, source="sampled"))
+        self._sampler = MetricSampler(functools.partial(self._recorder.log, source="sampled"))
         self._facts = RunFacts(self._recorder)
         resumed_from, self._resumed_from = self._resumed_from, None
         if resumed_from == self._recorder.run_id:
@@ -311,7 +310,7 @@ class LDECallback(pl.Callback):
     @_harmless
     def _on_logged(self, trainer: pl.Trainer, metrics: Mapping[str, Any], step: int | None) -> None:
         if self._describing(trainer) and self._recorder is not None:
-            self._recorder.log_metrics(
+            self._recorder.log(
                 {name: value for name, value in metrics.items() if name != "epoch"},
                 step=step,
                 global_step=trainer.global_step,
@@ -330,13 +329,6 @@ class LDECallback(pl.Callback):
 
     def _sampling(self, trainer: pl.Trainer) -> MetricSampler | None:
         return self._sampler if self._tap is None and self._describing(trainer) else None
-
-
-def _words_of(exception: BaseException) -> str:
-    try:
-        return capture.redact_text(f"{type(exception).__name__}: {exception}")
-    except Exception:
-        return type(exception).__name__
 
 
 def _check_word(name: str, value: str, allowed: set[str]) -> None:

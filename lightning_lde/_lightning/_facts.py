@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytorch_lightning as pl
 
 from lightning_lde import capture
 from lightning_lde._lightning import _trainer
-from lightning_lde.recording import Recorder, episode_rows
-from lightning_lde.schema import DatasetConfig, Link, Relation, utc_now
+from lightning_lde.recording import Recorder, describe_process, episode_rows, link_run
+from lightning_lde.schema import DatasetConfig, Relation
 
 _ROLES = {
     "train": Relation.TRAINED_ON,
@@ -39,35 +38,24 @@ class RunFacts:
 
     def describe_run(self, trainer: pl.Trainer, module: pl.LightningModule, *, resumed_from: str | None) -> None:
         """Code, environment, pipeline, settings, seeds and the weights that the segment starts with."""
-        environment = capture.capture_environment()
-        code = capture.capture_code()
+        describe_process(self._recorder)
         pipeline = capture.describe_pipeline(module)
         config = capture.describe_pipeline_config(module, trainer)
-        seeds = capture.capture_seeds()
         self._weights_id = self._fingerprint(trainer, module)
         recorder, run = self._recorder, self._recorder.run
-        recorder.record("environments", environment)
-        recorder.record("code", code)
         recorder.record("pipelines", pipeline)
         recorder.record("pipeline_configs", config)
         recorder.record("params", *capture.flatten_params(config.pipeline_config_id, config.hparams))
         recorder.update(
-            environment_id=environment.environment_id,
-            code_id=code.code_id,
             # A test after a fit has no optimizers; the run keeps the configuration it began with.
             pipeline_config_id=run.pipeline_config_id or config.pipeline_config_id,
             weights_start_id=run.weights_start_id or self._weights_id,
-            seed=seeds.get("PL_GLOBAL_SEED"),
-            seeds=seeds,
             world_size=trainer.world_size,
-            argv=capture.redact_argv(sys.argv),
             resumed_from=resumed_from or run.resumed_from,
         )
-        self._link(Relation.RAN_IN, "environment", environment.environment_id)
-        self._link(Relation.RAN_CODE, "code", code.code_id)
-        self._link(Relation.USED_PIPELINE, "pipeline_config", config.pipeline_config_id)
+        link_run(self._recorder, Relation.USED_PIPELINE, "pipeline_config", config.pipeline_config_id)
         if resumed_from is not None:
-            self._link(Relation.RESUMED_FROM, "run", resumed_from)
+            link_run(self._recorder, Relation.RESUMED_FROM, "run", resumed_from)
 
     def describe_loaders(self, role: str, loaders: object) -> None:
         """The data sets behind loaders, and how they are used; said once per segment.
@@ -83,7 +71,7 @@ class RunFacts:
             self._recorder.record("datasets", dataset)
             self._recorder.record("dataset_configs", config)
             self._loaders[role, index] = (getattr(loader, "dataset", None), config)
-            self._link(_ROLES[role], "dataset_config", config.dataset_config_id)
+            link_run(self._recorder, _ROLES[role], "dataset_config", config.dataset_config_id)
             if self._recorder.run.dataset_config_id is None:
                 self._recorder.update(dataset_config_id=config.dataset_config_id)
 
@@ -112,7 +100,7 @@ class RunFacts:
         weights_id = self._fingerprint(trainer, module)
         if weights_id is not None:
             self._recorder.update(weights_end_id=weights_id)
-            self._link(Relation.PRODUCED, "weights", weights_id)
+            link_run(self._recorder, Relation.PRODUCED, "weights", weights_id)
 
     def save_checkpoints(self, trainer: pl.Trainer) -> None:
         """The checkpoints of the run that are on the disk now."""
@@ -131,15 +119,3 @@ class RunFacts:
             self._recorder.say_once("weights", "weights are sharded over ranks: they have no fingerprint")
             return None
         return capture.weights_fingerprint(module)
-
-    def _link(self, relation: str, target_kind: str, target_id: str) -> None:
-        link = Link(
-            source_kind="run",
-            source_id=self._recorder.run_id,
-            relation=relation,
-            target_kind=target_kind,
-            target_id=target_id,
-            run_id=self._recorder.run_id,
-            recorded_at=utc_now(),
-        )
-        self._recorder.record("links", link)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.capture import redact, redact_text
@@ -15,6 +17,7 @@ from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._buffer import Buffer, blocks_to_arrow
 from lightning_lde.recording._outbox import Outbox
+from lightning_lde.recording._process import describe_process
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import SpoolHeader, spool_root
 from lightning_lde.recording._summary import Summary
@@ -55,29 +58,48 @@ class Recorder:
     process left. A run has one or more segments (a fit, then a test); when a segment ends, the run's
     files in the lake are merged into one per table.
 
+    Without Lightning it is used with ``with``; the callback calls its methods one by one.
+
     Args:
-        storage: The lake.
+        lake: A folder, ``s3://bucket/prefix``, any URL that fsspec knows, or an open storage.
         project: The project, a partition of the lake.
         experiment: A group of runs within the project.
         name: A name for people; the id tells runs apart.
         tags: Free words about the run.
         flush_every_s: Seconds between two writes to the lake in the first minutes of a run; a twentieth of
             its age later, at most a minute.
+        storage_options: fsspec's options for the lake's protocol, for S3 as s3fs spells them.
         on_error: ``"warn"`` says once what could not be written, ``"raise"`` raises at the end of the segment.
+
+    Raises:
+        ConfigurationError: If ``flush_every_s`` is no positive number of seconds up to an hour.
+        LakeURLError: If the address or the storage options cannot be understood.
+
+    Example:
+        >>> import tempfile
+        >>> from lightning_lde import Lake
+        >>> folder = tempfile.mkdtemp()
+        >>> with Recorder(folder, project="demo", name="sum") as run:
+        ...     for step in range(3):
+        ...         run.log({"total": float(step)}, step=step)
+        >>> Lake(folder).sql("select max(value) as highest from metrics").to_pylist()
+        [{'highest': 2.0}]
     """
 
     def __init__(
         self,
-        storage: LakeStorage,
+        lake: str | os.PathLike[str] | LakeStorage,
         *,
         project: str,
         experiment: str | None = None,
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
         flush_every_s: float = 5.0,
+        storage_options: Mapping[str, Any] | None = None,
         on_error: str = "warn",
     ) -> None:
         check_interval(flush_every_s)
+        storage = lake if isinstance(lake, LakeStorage) else LakeStorage(lake, storage_options)
         self.run_id = new_run_id()
         self._storage = storage
         self._on_error = on_error
@@ -113,6 +135,24 @@ class Recorder:
             heartbeat_every_s=flush_every_s,
         )
 
+    def __enter__(self) -> Recorder:
+        self.start_segment("run")
+        describe_process(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish_segment(RunStatus.FINISHED)
+            return
+        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+        text = words_of(error)
+        self.add_event("exception", text, level="warning" if interrupted else "error")
+        # An error of the lake must not replace the user's own.
+        with contextlib.suppress(OSError):
+            self.finish_segment(RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED, exception=text)
+
     @property
     def segment(self) -> int:
         """The number of the present segment, from zero."""
@@ -147,7 +187,7 @@ class Recorder:
         """Add rows of any table."""
         self._buffer.add(table, *records)
 
-    def log_metrics(
+    def log(
         self,
         values: Mapping[str, Any],
         *,
@@ -354,7 +394,8 @@ class Recorder:
     def _say_that_rows_wait(self, error: Exception) -> None:
         place = "in memory" if self._outbox is None or self._outbox.path is None else f"in {self._outbox.path}"
         message = f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}"
-        tell(message, RecordingWarning)
+        if not self._warned:
+            tell(message, RecordingWarning)
 
     def _report(self, error: Exception | None) -> None:
         reason = error or f"the lake did not answer within {FINISH_TIMEOUT_S:.0f} s"
@@ -384,3 +425,11 @@ def check_interval(flush_every_s: object) -> None:
 
 def _words(value: object) -> str | None:
     return None if value is None else redact_text(storable_text(str(value)))
+
+
+def words_of(error: BaseException) -> str:
+    """An error's class and message without secrets; the class alone where it has no words."""
+    try:
+        return redact_text(f"{type(error).__name__}: {error}")
+    except Exception:
+        return type(error).__name__

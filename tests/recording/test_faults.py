@@ -65,7 +65,7 @@ def test_one_row_that_cannot_be_stored_costs_no_other(lake: Lake) -> None:
     )  # fmt: skip
     bad = Episode(**{**vars(good), "episode_seed": 2**70})
     recorder.record("episodes", good, bad, good)
-    recorder.log_metrics({"a": 1.0}, step=0)
+    recorder.log({"a": 1.0}, step=0)
     recorder.finish_segment("finished")
     assert lake.sql("select * from episodes").num_rows == 2
     assert values(lake) == [1.0]
@@ -76,8 +76,8 @@ def test_one_row_that_cannot_be_stored_costs_no_other(lake: Lake) -> None:
 
 def test_values_that_are_no_numbers_are_left_out_and_named(lake: Lake) -> None:
     recorder = open_recorder(lake)
-    recorder.log_metrics({"a": 1.0, "text": "abc", "vector": torch.ones(2), "none": None}, step=0)
-    recorder.log_metrics({"a": 2.0, "text": "3.5"}, step=1)
+    recorder.log({"a": 1.0, "text": "abc", "vector": torch.ones(2), "none": None}, step=0)
+    recorder.log({"a": 2.0, "text": "3.5"}, step=1)
     recorder.finish_segment("finished")
     assert values(lake) == [1.0, 2.0]
     assert values(lake, "text") == [3.5]
@@ -91,8 +91,8 @@ def test_tensors_and_dicts_may_change_after_they_were_logged(lake: Lake) -> None
     for step in range(5):
         tensor.fill_(step)
         reused["b"] = float(step)
-        recorder.log_metrics({"a": tensor}, step=step)
-        recorder.log_metrics(reused, step=step)
+        recorder.log({"a": tensor}, step=step)
+        recorder.log(reused, step=step)
     recorder.finish_segment("finished")
     assert values(lake) == values(lake, "b") == [0.0, 1.0, 2.0, 3.0, 4.0]
 
@@ -100,7 +100,7 @@ def test_tensors_and_dicts_may_change_after_they_were_logged(lake: Lake) -> None
 @pytest.mark.parametrize("name", ["lone \ud800 surrogate", "", "new\nline", "🙂", "x" * 10_000, "null\x00byte"])
 def test_any_name_is_stored(lake: Lake, name: str) -> None:
     recorder = open_recorder(lake)
-    recorder.log_metrics({name: 1.0, "a": 2.0}, step=0)
+    recorder.log({name: 1.0, "a": 2.0}, step=0)
     recorder.finish_segment("finished")
     assert values(lake) == [2.0]
     assert lake.sql("select count(*) as n from metrics").to_pylist() == [{"n": 2}]
@@ -125,7 +125,7 @@ def test_any_project_is_stored(lake: Lake, project: str) -> None:
 def test_a_file_that_is_gone_is_an_event(lake: Lake, tmp_path: Path) -> None:
     recorder = open_recorder(lake)
     recorder.save_file(tmp_path / "nothing", path="nothing", kind="checkpoint")
-    recorder.log_metrics({"a": 1.0}, step=0)
+    recorder.log({"a": 1.0}, step=0)
     recorder.finish_segment("finished")
     assert statuses(lake) == ["finished"]
     assert values(lake) == [1.0]
@@ -136,10 +136,10 @@ def test_a_store_that_recovers_gets_everything(lake: Lake) -> None:
     faulty = Faulty(lake.storage.store)
     lake.storage.store = faulty  # type: ignore[assignment]
     recorder = open_recorder(lake)
-    recorder.log_metrics({"a": 1.0}, step=0)
+    recorder.log({"a": 1.0}, step=0)
     time.sleep(0.2)
     faulty.failing = 2
-    recorder.log_metrics({"a": 2.0}, step=1)
+    recorder.log({"a": 2.0}, step=1)
     recorder.finish_segment("finished")
     assert values(lake) == [1.0, 2.0]
     assert statuses(lake) == ["finished"]
@@ -149,7 +149,7 @@ def test_finished_is_never_seen_before_the_last_rows(lake: Lake) -> None:
     for attempt in range(8):
         recorder = open_recorder(lake, name=str(attempt))
         for step in range(200):
-            recorder.log_metrics({"a": float(step)}, step=step)
+            recorder.log({"a": float(step)}, step=step)
         done = threading.Event()
         seen: list[int] = []
 
@@ -178,12 +178,12 @@ def test_a_lake_slower_than_our_patience_loses_nothing(lake: Lake, monkeypatch: 
     time.sleep(0.2)
     faulty.gate = threading.Event()
     for step in range(40):
-        recorder.log_metrics({"a": float(step)}, step=step)
+        recorder.log({"a": float(step)}, step=step)
     with pytest.warns(RecordingWarning, match="did not answer"):
         recorder.finish_segment("finished")
     recorder.start_segment("test")
     for step in range(40, 80):
-        recorder.log_metrics({"a": float(step)}, step=step)
+        recorder.log({"a": float(step)}, step=step)
         time.sleep(0.002)
     faulty.gate.set()
     recorder.finish_segment("finished")
@@ -239,7 +239,7 @@ def test_events_may_come_from_any_thread(lake: Lake) -> None:
 
     def write(number: int) -> None:
         for step in range(500):
-            recorder.log_metrics({f"m{number}": float(step)}, step=step)
+            recorder.log({f"m{number}": float(step)}, step=step)
             event = Event(
                 run_id=recorder.run_id, segment=0, time=utc_now(), level="info", kind="k", message=f"{number} {step}"
             )

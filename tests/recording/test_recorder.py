@@ -28,7 +28,7 @@ def record(lake: Lake, *, points: int = 100, flush_every_s: float = 0.02, **opti
     recorder = Recorder(lake.storage, project="p", flush_every_s=flush_every_s, **options)
     recorder.start_segment("fit")
     for step in range(points):
-        recorder.log_metrics({"a": step / 2, "b": math.nan}, step=step, epoch=0, context="train")
+        recorder.log({"a": step / 2, "b": math.nan}, step=step, epoch=0, context="train")
         if step % 20 == 0:
             time.sleep(0.03)
     return recorder
@@ -84,7 +84,7 @@ def test_segments_continue_a_run(lake: Lake) -> None:
     recorder = record(lake, points=10)
     recorder.finish_segment("finished")
     recorder.start_segment("test")
-    recorder.log_metrics({"test": 1.0}, context="test")
+    recorder.log({"test": 1.0}, context="test")
     recorder.finish_segment("finished")
     runs = lake.sql("select segment, stage, status from stored.runs order by segment").to_pylist()
     assert runs == [
@@ -152,7 +152,7 @@ def test_an_unwritable_folder_costs_nothing_but_a_warning(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     recorder = Recorder(LakeStorage(tmp_path / "file"), project="p", flush_every_s=0.02)
     recorder.start_segment("fit")
-    recorder.log_metrics({"a": 1.0})
+    recorder.log({"a": 1.0})
     with pytest.warns(RecordingWarning):
         recorder.finish_segment("finished")
 
@@ -164,7 +164,7 @@ from lightning_lde.recording import Recorder
 recorder = Recorder(LakeStorage(sys.argv[1]), project="p", flush_every_s=0.05)
 recorder.start_segment("fit")
 for step in range(100_000):
-    recorder.log_metrics({"a": float(step)}, step=step)
+    recorder.log({"a": float(step)}, step=step)
     time.sleep(0.001)
     if step == 300:
         print("going", flush=True)

@@ -151,7 +151,7 @@ def test_a_lake_that_stays_away_can_be_sent_to_later(tmp_path: Path, own_spool: 
     recorder = Recorder(LakeStorage(blocker / "lake"), project="p", flush_every_s=0.05)
     recorder.start_segment("fit")
     for step in range(100):
-        recorder.log_metrics({"a": float(step)}, step=step)
+        recorder.log({"a": float(step)}, step=step)
         time.sleep(0.002)
     with pytest.warns(RecordingWarning, match="lde sync"):
         recorder.finish_segment("finished")
@@ -174,7 +174,7 @@ from lightning_lde.recording import Recorder
 recorder = Recorder(LakeStorage(sys.argv[1]), project="p", flush_every_s=float(sys.argv[2]))
 recorder.start_segment("fit")
 for step in range(100_000):
-    recorder.log_metrics({"a": float(step), "at": time.time()}, step=step)
+    recorder.log({"a": float(step), "at": time.time()}, step=step)
     time.sleep(0.002)
     if step == 20:
         print("going", flush=True)
