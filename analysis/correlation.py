@@ -19,11 +19,20 @@ from lightning_lde.ui import study_report, verdict
 @click.argument("lake", envvar="LDE_URI")
 @click.option("--project", default="study", show_default=True, help="Project in the lake.")
 @click.option("--metric", default="accuracy", show_default=True, type=click.Choice(("accuracy", "loss")))
+@click.option("--settings", "settings_id", help="Id of the settings, or its beginning; by default the newest.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
 @click.option("--storage-option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the lake's storage.")
-def main(lake: str, project: str, metric: str, output: Path | None, options: tuple[str, ...]) -> None:
+def main(
+    lake: str,
+    project: str,
+    metric: str,
+    settings_id: str | None,
+    output: Path | None,
+    options: tuple[str, ...],
+) -> None:
     """Answer from LAKE: does accuracy rise with diversity, and more for MAML than for pretraining?"""
-    analysis = analyse(Lake(lake, dict(option.split("=", 1) for option in options)), project=project, metric=metric)
+    opened = Lake(lake, dict(option.split("=", 1) for option in options))
+    analysis = analyse(opened, project=project, metric=metric, settings_id=settings_id)
     print(f"{'configuration':<34} {'n':>3} {'slope':>8} {'95 % interval':>18} {'R²':>6} {'95 % interval':>15} {'p':>6}")
     for result in analysis.configurations:
         c = result.correlation
@@ -34,7 +43,7 @@ def main(lake: str, project: str, metric: str, output: Path | None, options: tup
             f"{c.p_permutation:>6.3f}"
         )
     print()
-    for sentence in verdict(analysis):
+    for sentence in (*verdict(analysis), *analysis.notes):
         print(sentence)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

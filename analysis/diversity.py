@@ -36,12 +36,11 @@ def main(
     options: tuple[str, ...],
 ) -> None:
     """Embed tasks of each data set and store the diversity coefficients in LAKE."""
-    storage_options = dict(option.split("=", 1) for option in options)
-    opened = Lake(lake, storage_options).create()
+    opened = Lake(lake, dict(option.split("=", 1) for option in options)).create()
     print("loading data sets" if data else "drawing data sets", flush=True)
     datasets, settings = study_datasets(data, StudySettings().changed(numbers), names=names or None)
     print("training the probe, or loading it from the lake")
-    probe = train_probe(opened, datasets, settings, project=project, storage_options=storage_options)
+    probe = train_probe(opened, datasets, settings, project=project)
     measured = measure_diversity(opened, datasets, settings, probe, project=project, jobs=jobs)
     found = list(tqdm(measured, total=len(datasets), desc="diversity", unit="set"))
     print(f"\n{'data set':<20} {'diversity':>9}  95 % interval     tasks")

@@ -3,7 +3,7 @@
     python tasks/study.py ./lake --project demo
     python tasks/study.py s3://bucket/lake --data PACKS --seeds 3 --jobs 8
 
-Without --data it draws its own data sets, printed characters of 14 scripts and handwritten digits.
+Without --data it draws its own data sets, printed characters of 12 scripts and handwritten digits.
 Stop it whenever you like: started again it goes on where it was.
 """
 
@@ -50,14 +50,13 @@ def main(
     options: tuple[str, ...],
 ) -> None:
     """Train the cells that LAKE does not hold yet."""
-    storage_options = dict(option.split("=", 1) for option in options)
-    opened = Lake(lake, storage_options).create()
+    opened = Lake(lake, dict(option.split("=", 1) for option in options)).create()
     print("loading data sets" if data else "drawing data sets", flush=True)
     datasets, settings = study_datasets(data, StudySettings().changed(numbers), names=names or None)
     cells = plan_cells(datasets, settings, algorithms=ALGORITHMS, seeds=range(seeds))
     todo = cells_to_run(opened, cells, project=project)
     print(f"{len(cells)} trainings on {len(datasets)} data sets, {len(cells) - len(todo)} are in {opened.url} already")
-    outcomes = run_cells(opened, todo, datasets, settings, project=project, jobs=jobs, storage_options=storage_options)
+    outcomes = run_cells(opened, todo, datasets, settings, project=project, jobs=jobs)
     failed = watch(outcomes, total=len(todo))
     for outcome in failed:
         print(f"\n{outcome.cell.label} failed:\n{outcome.error}", file=sys.stderr)

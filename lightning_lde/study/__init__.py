@@ -1,10 +1,12 @@
 """The diversity study: data sets x algorithms x seeds, trained, embedded and correlated through one lake."""
 
 from lightning_lde.study._cells import ALGORITHMS, Cell, finished_cells, plan_cells
-from lightning_lde.study._correlation import StudyAnalysis, analyse, configuration_label
+from lightning_lde.study._correlation import analyse, configuration_label
 from lightning_lde.study._data import study_datasets
 from lightning_lde.study._diversity import DatasetDiversity, measure_diversity, train_probe
 from lightning_lde.study._parallel import default_jobs
+from lightning_lde.study._queries import QueryResult
+from lightning_lde.study._results import Comparison, ConfigurationResult, Effect, EffectResult, Point, StudyAnalysis
 from lightning_lde.study._run import CellOutcome, cells_to_run, run_cells
 from lightning_lde.study._settings import StudySettings
 from lightning_lde.study._train import make_module, train_cell
@@ -13,7 +15,13 @@ __all__ = [
     "ALGORITHMS",
     "Cell",
     "CellOutcome",
+    "Comparison",
+    "ConfigurationResult",
     "DatasetDiversity",
+    "Effect",
+    "EffectResult",
+    "Point",
+    "QueryResult",
     "StudyAnalysis",
     "StudySettings",
     "analyse",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot import FewShotDataset
@@ -78,6 +78,6 @@ def _cell_id(dataset: FewShotDataset, settings: StudySettings, algorithm: str, s
         "dataset": dataset.fingerprint,
         "algorithm": algorithm,
         "seed": seed,
-        "settings": asdict(settings),
+        "settings": settings.settings_id,
     }
     return content_id("cells", facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,6 @@ def train_probe(
     settings: StudySettings,
     *,
     project: str,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Probe:
     """The study's probe: a Conv4 trained on the training classes of all data sets together.
 
@@ -80,7 +79,7 @@ def train_probe(
             experiment="study",
             name=PROBE_NAME,
             tags={"cell": cell_id, "algorithm": PROBE_NAME},
-            storage_options=storage_options,
+            storage_options=lake.storage_options,
             on_error="raise",
         )
         module = Pretraining(backbone, n_classes=union.n_classes, lr=settings.pretraining_lr)

@@ -26,47 +26,81 @@ class QueryResult:
     rows: list[dict[str, Any]]
 
 
-def results_sql(project: str, metric: str) -> str:
-    """Mean of a metric per data set and configuration, over evaluated tasks of finished runs."""
+def settings_sql(project: str) -> str:
+    """Settings of a project's evaluated runs, the newest first and runs without the tag last."""
     return f"""\
-select d.name as dataset, e.dataset_id, e.method, e.inner_steps,
-       avg(e.{_checked(metric)}) as value, stddev_samp(e.{metric}) as sd,
-       count(*) as n_tasks, count(distinct e.run_id) as n_runs, count(distinct r.seed) as n_seeds
-from episodes e join runs r using (run_id) join datasets d using (dataset_id)
-where r.project = {_quoted(project)} and r.status = 'finished'
-group by all order by method, inner_steps, dataset"""
+with evaluated as (
+    select r.tags->>'settings' as settings_id, r.started_at from runs r
+    where r.project = {_quoted(project)} and r.status = 'finished' and r.run_id in (select run_id from episodes))
+select settings_id, count(*) as n_runs, max(started_at) as newest from evaluated
+group by settings_id order by settings_id is null, newest desc, settings_id"""
 
 
-def diversity_sql(project: str) -> str:
-    """Diversity coefficient of each data set that the project's finished runs were evaluated on."""
+def results_sql(project: str, metric: str, settings_id: str | None) -> str:
+    """Metric per data set and configuration: mean and spread over tasks of the mean over runs."""
     return f"""\
-select d.name as dataset, d.dataset_id, d.diversity, d.diversity_low, d.diversity_high,
-       d.diversity_n_tasks, d.diversity_method, d.diversity_probe_id, d.n_samples, d.n_classes
-from datasets d
-where d.diversity is not null and d.dataset_id in
-      (select e.dataset_id from episodes e join runs r using (run_id)
-       where r.project = {_quoted(project)} and r.status = 'finished')
-order by dataset"""
+with task as (
+    select e.dataset_id, e.method, e.inner_steps, e.ways, e.shots, e.episode_id,
+           avg(e.{_checked(metric)}) as value, list(distinct e.run_id) as runs, list(distinct r.seed) as seeds
+    from episodes e join runs r using (run_id)
+    where {_taken(project, settings_id)}
+    group by all)
+select d.name as dataset, dataset_id, method, inner_steps, ways, shots,
+       avg(value) as value, stddev_samp(value) filter (isfinite(value)) as sd, count(*) as n_tasks,
+       len(list_distinct(flatten(list(runs)))) as n_runs, len(list_distinct(flatten(list(seeds)))) as n_seeds
+from task join datasets d using (dataset_id)
+group by all order by method, inner_steps, ways, shots, dataset, dataset_id"""
 
 
-def effects_sql(project: str, metric: str) -> str:
+def diversity_sql(project: str, settings_id: str | None) -> str:
+    """Diversity of each evaluated data set by the probe that most of them have, the newest of equals.
+
+    A data set without it has its newest other coefficient, and ``is_comparable`` is false.
+    """
+    return f"""\
+with measured as (
+    select * from stored.datasets
+    where diversity is not null and dataset_id in
+          (select e.dataset_id from episodes e join runs r using (run_id)
+           where {_taken(project, settings_id)})
+    qualify row_number() over (partition by dataset_id, diversity_probe_id order by recorded_at desc) = 1),
+chosen as (
+    select diversity_probe_id as probe_id from measured
+    group by all order by count(*) desc, max(recorded_at) desc limit 1)
+select d.name as dataset, m.dataset_id, m.diversity, m.diversity_low, m.diversity_high,
+       m.diversity_n_tasks, m.diversity_method, m.diversity_probe_id, d.n_samples, d.n_classes,
+       m.diversity_probe_id is not distinct from c.probe_id as is_comparable
+from measured m cross join chosen c join datasets d using (dataset_id)
+qualify row_number() over (partition by m.dataset_id order by is_comparable desc, m.recorded_at desc) = 1
+order by dataset, m.dataset_id"""
+
+
+def effects_sql(project: str, metric: str, settings_id: str | None) -> str:
     """MAML minus pretraining per data set: mean over tasks of the difference on the same task."""
     return f"""\
 with task as (
-    select e.dataset_id, e.method, e.inner_steps, e.episode_id, avg(e.{_checked(metric)}) as value
+    select e.dataset_id, e.method, e.inner_steps, e.ways, e.shots, e.episode_id, avg(e.{_checked(metric)}) as value
     from episodes e join runs r using (run_id)
-    where r.project = {_quoted(project)} and r.status = 'finished'
-    group by all)
-select d.name as dataset, m.method, m.inner_steps, avg(m.value - p.value) as difference,
-       var_samp(m.value - p.value) / count(*) as variance, count(*) as n_tasks
-from task m join task p using (dataset_id, episode_id) join datasets d using (dataset_id)
-where m.method like 'maml%' and p.method like 'pretraining%'
-group by all order by method, inner_steps, dataset"""
+    where {_taken(project, settings_id)}
+    group by all),
+pair as (
+    select dataset_id, m.method, m.inner_steps, ways, shots, m.value - p.value as difference
+    from task m join task p using (dataset_id, episode_id, ways, shots)
+    where m.method like 'maml%' and p.method like 'pretraining%')
+select d.name as dataset, dataset_id, method, inner_steps, ways, shots, avg(difference) as difference,
+       var_samp(difference) filter (isfinite(difference)) / count(*) as variance, count(*) as n_tasks
+from pair join datasets d using (dataset_id)
+group by all order by method, inner_steps, ways, shots, dataset, dataset_id"""
 
 
 def ask(lake: Lake, name: str, sql: str) -> QueryResult:
     """Run a query and keep it beside its result."""
     return QueryResult(name, sql, lake.sql(sql).to_pylist())
+
+
+def _taken(project: str, settings_id: str | None) -> str:
+    settings = "is null" if settings_id is None else f"= {_quoted(settings_id)}"
+    return f"r.project = {_quoted(project)} and r.status = 'finished' and (r.tags->>'settings') {settings}"
 
 
 def _checked(metric: str) -> str:

@@ -44,7 +44,6 @@ def run_cells(
     *,
     project: str,
     jobs: int = 1,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[CellOutcome]:
     """Train cells in several processes; one that fails does not stop the others.
 
@@ -55,14 +54,13 @@ def run_cells(
         settings: The study's numbers.
         project: The project in the lake.
         jobs: Processes.
-        storage_options: fsspec's options for the lake.
 
     Yields:
         The outcome of each cell as it ends.
     """
     by_name = {dataset.name: dataset for dataset in datasets}
     calls = {
-        cell.cell_id: (_outcome, (cell, by_name[cell.dataset], settings, lake.url, project, storage_options))
+        cell.cell_id: (_outcome, (cell, by_name[cell.dataset], settings, lake.url, project, lake.storage_options))
         for cell in cells
     }
     for _, outcome in in_parallel(calls, jobs=jobs):
@@ -75,7 +73,7 @@ def _outcome(
     settings: StudySettings,
     lake: str,
     project: str,
-    storage_options: Mapping[str, Any] | None,
+    storage_options: Mapping[str, Any],
 ) -> CellOutcome:
     try:
         run_id = train_cell(cell, dataset, settings, lake=lake, project=project, storage_options=storage_options)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lightning_lde.errors import ConfigurationError
+from lightning_lde.schema import content_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,17 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigurationError(f"{name} is {value}: give a finite number")
             if isinstance(value, (int, float)) and value <= 0 and not name.endswith("seed"):
                 raise ConfigurationError(f"{name} is {value}: it must be positive")
+
+    @property
+    def settings_id(self) -> str:
+        """Content id of the numbers that training and test use; those of the probe and of diversity are not in it."""
+        unused = ("probe_", "diversity_")
+        used = {name: value for name, value in asdict(self).items() if not name.startswith(unused)}
+        return content_id("settings", used)
 
     def changed(self, numbers: Iterable[str]) -> StudySettings:
         """The settings with some numbers replaced.

@@ -47,7 +47,12 @@ def train_cell(
         project=project,
         experiment="study",
         name=cell.label,
-        tags={"cell": cell.cell_id, "algorithm": cell.algorithm, "dataset": cell.dataset},
+        tags={
+            "cell": cell.cell_id,
+            "algorithm": cell.algorithm,
+            "dataset": cell.dataset,
+            "settings": settings.settings_id,
+        },
         storage_options=storage_options,
         on_error="raise",
     )

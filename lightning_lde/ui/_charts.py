@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lightning_lde.study import StudyAnalysis
-    from lightning_lde.study._correlation import ConfigurationResult, EffectResult
+    from lightning_lde.study import ConfigurationResult, EffectResult, StudyAnalysis
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"

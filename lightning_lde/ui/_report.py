@@ -31,7 +31,7 @@ def study_report(analysis: StudyAnalysis) -> str:
     return template.render(
         analysis=analysis,
         queries={query.name: query for query in analysis.queries},
-        values={(result.label, point.dataset): point for result in analysis.configurations for point in result.points},
+        values={(result.label, one.dataset_id): one for result in analysis.configurations for one in result.points},
         scatter=scatter_chart(analysis),
         forests=[(result, forest_chart(result, analysis.metric)) for result in analysis.effects],
         verdict=verdict(analysis),
@@ -43,7 +43,7 @@ def verdict(analysis: StudyAnalysis) -> list[str]:
     results = analysis.configurations
     n = max(result.correlation.n for result in results)
     significant = [result.label for result in results if result.p_holm < 0.05]
-    clear = [one for one in analysis.comparisons if one.difference.p_williams < 0.05]
+    clear = [one for one in analysis.comparisons if one.p_holm < 0.05]
     needed = [result.n_required for result in results if result.n_required is not None]
     sentences = [
         f"Over {n} data sets, {analysis.metric} is correlated with diversity at the 5 % level (Holm) for "
@@ -52,7 +52,7 @@ def verdict(analysis: StudyAnalysis) -> list[str]:
             if significant
             else f"none of {len(results)} configurations."
         ),
-        f"The correlation of MAML differs from that of pretraining at the 5 % level (Williams) in "
+        f"The correlation of MAML differs from that of pretraining at the 5 % level (Williams, Holm) in "
         f"{len(clear)} of {len(analysis.comparisons)} comparisons.",
     ]
     if needed:

@@ -38,11 +38,9 @@ def make_study(url: str | Path, storage_options: Mapping[str, Any] | None = None
     lake = Lake(url, storage_options).create()
     datasets, settings = study_datasets(None, SMALL, names=NAMES)
     cells = plan_cells(datasets, settings, seeds=range(1))
-    outcomes = list(
-        run_cells(lake, cells, datasets, settings, project="small", jobs=1, storage_options=storage_options)
-    )
+    outcomes = list(run_cells(lake, cells, datasets, settings, project="small", jobs=1))
     assert [outcome.error for outcome in outcomes] == [None] * len(cells)
-    probe = train_probe(lake, datasets, settings, project="small", storage_options=storage_options)
+    probe = train_probe(lake, datasets, settings, project="small")
     list(measure_diversity(lake, datasets, settings, probe, project="small"))
     return SmallStudy(lake, len(cells))
 

@@ -53,7 +53,8 @@ def test_a_killed_study_goes_on_where_it_was(lake_path: Path) -> None:
     assert cut_off
     for table in ("metrics", "episodes", "params", "links", "datasets", "artifacts", "stored.runs"):
         lake.sql(f"select * from {table}")
-    time.sleep(16)  # three heartbeats of five seconds, and one more
+    promised = lake.sql("select heartbeat_every_s as s from runs where run_id = ?", cut_off[:1]).to_pylist()[0]["s"]
+    time.sleep(3 * promised + 1)
     assert lake.sql("select status from runs where run_id = ?", cut_off[:1]).to_pylist() == [{"status": "lost"}]
 
     assert start(lake_path).wait(240) == 0

@@ -199,6 +199,37 @@ def test_wrong_plans_are_named() -> None:
         StudySettings(meta_steps=0)
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_numbers_are_finite(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"inner_lr is {value}"):
+        StudySettings().changed([f"inner_lr={value}"])
+
+
+@pytest.mark.parametrize("change", ["probe_steps=7", "probe_seed=7", "diversity_tasks=7", "diversity_images=7"])
+def test_numbers_of_probe_and_diversity_train_nothing_again(small_study: SmallStudy, change: str) -> None:
+    datasets, settings = study_datasets(None, SMALL.changed([change]), names=NAMES)
+    assert settings.settings_id == SMALL.settings_id
+    assert cells_to_run(small_study.lake, plan_cells(datasets, settings), project="small") == []
+
+
+@pytest.mark.parametrize("change", ["ways=4", "shots=5", "meta_steps=7", "width=4", "test_seed=7", "test_episodes=7"])
+def test_numbers_of_training_and_test_make_other_cells(change: str) -> None:
+    greek, other = character_set("greek"), SMALL.changed([change])
+    assert other.settings_id != SMALL.settings_id
+    assert {cell.cell_id for cell in plan_cells([greek], other)}.isdisjoint(
+        cell.cell_id for cell in plan_cells([greek], SMALL)
+    )
+
+
+def test_runs_bear_the_id_of_their_settings(small_study: SmallStudy) -> None:
+    rows = small_study.lake.sql(
+        "select distinct tags->>'settings' as id from runs where run_id in (select run_id from episodes)"
+    ).to_pylist()
+    assert rows == [{"id": SMALL.settings_id}]
+    analysis = analyse(small_study.lake, project="small")
+    assert (analysis.settings_id, analysis.other_settings) == (SMALL.settings_id, ())
+
+
 @pytest.mark.s3
 def test_the_study_on_s3(bucket_url: str, s3_server, small_study: SmallStudy) -> None:
     remote = make_study(bucket_url, s3_server.options)
