@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+import struct
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from lightning_lde import Lake
+from lightning_lde import Lake, capture
 from lightning_lde.recording import Recorder
-from lightning_lde.schema import TABLES, arrow_schema, json_columns
+from lightning_lde.schema import CONTENT_TABLES, TABLES, arrow_schema, canonical_json, json_columns, new_run_id
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 
@@ -58,7 +63,7 @@ def recorded(lake_path: Path) -> tuple[Path, str]:
     for segment in range(2):
         recorder.start_segment("fit")
         for step in range(50):
-            recorder.log_metrics({"loss": 1 / (1 + step), "segment": float(segment)}, step=step)
+            recorder.log({"loss": 1 / (1 + step), "segment": float(segment)}, step=step)
         recorder.finish_segment("finished")
     return lake_path, recorder.run_id
 
@@ -75,13 +80,124 @@ def test_pyarrow_alone_reads_a_lake(recorded: tuple[Path, str]) -> None:
 
 
 def test_leftovers_of_an_interrupted_merge_are_not_read_twice(recorded: tuple[Path, str]) -> None:
-    root, run_id = recorded
+    root, _ = recorded
+    storage, writer = Lake(root).storage, new_run_id()
     before = len(read_by_the_document(root, "metrics"))
-    merged = next(path for path in root.glob("hot/metrics/*/*/*.parquet"))
-    # As after a kill between writing the merged file and deleting its parts.
-    span = re.search(r"-(\d{6,})-(\d{6,})\.parquet$", merged.name)
-    if span is None:
-        merged = merged.rename(merged.with_name(f"{run_id}-000000-000007.parquet"))
-    pq.write_table(pq.read_table(merged).slice(0, 3), merged.with_name(f"{run_id}-000000.parquet"))
-    assert len(read_by_the_document(root, "metrics")) == before
-    assert Lake(root).sql("select count(*) as n from metrics").to_pylist() == [{"n": before}]
+    rows = pq.ParquetFile(next(root.glob("hot/metrics/*/*/*.parquet"))).read()
+    place = {"project": "a/b", "day": date(2026, 11, 21), "writer": writer}
+    # As after a kill between writing the merged file and deleting its parts; number 4 carried other tables only.
+    for number in (3, 5, 6):
+        storage.append("metrics", rows.slice(number, 1), first=number, **place)
+    storage.append("metrics", rows.slice(0, 3), first=3, last=6, **place)
+    assert len(read_by_the_document(root, "metrics")) == before + 3
+    assert Lake(root).sql("select count(*) as n from metrics").to_pylist() == [{"n": before + 3}]
+
+
+def id_by_the_document(table: str, facts: object) -> str:
+    """The id of content by docs/format.md, without any code of the package."""
+    text = json.dumps([table, facts], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def documented_facts(table: str, columns: set[str]) -> set[str]:
+    key = CONTENT_TABLES[table]
+    row = re.search(rf"^\| `{key}` \| (.*) \|$", FORMAT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert row is not None
+    named = re.findall(r"`([a-z_]+)`", row[1])
+    return columns - set(named) if row[1].startswith("all columns") else columns & set(named)
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate, self.layer = 1e-05, torch.nn.Linear(2, 2)
+
+
+@pytest.fixture
+def described(lake_path: Path, tmp_path: Path) -> tuple[Path, torch.nn.Module, list[torch.Tensor]]:
+    """A lake with one row in each table of content, as the package describes this process."""
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.callbacks import LearningRateMonitor, Timer
+    from pytorch_lightning.loggers import CSVLogger
+
+    watchers = [LearningRateMonitor(), Timer()]
+    trainer = Trainer(accelerator="cpu", callbacks=watchers, logger=CSVLogger(tmp_path / "logs"))
+    net, tensors = Net(), [torch.arange(12.0).reshape(4, 3), torch.tensor([0, 1, 1, 1])]
+    subset = torch.utils.data.Subset(torch.utils.data.TensorDataset(*tensors), [3, 1])
+    dataset, config = capture.describe_loader(torch.utils.data.DataLoader(subset, batch_size=2))
+    rows = {
+        "datasets": dataset,
+        "dataset_configs": config,
+        "pipelines": capture.describe_pipeline(net),
+        "pipeline_configs": capture.describe_pipeline_config(net, trainer),
+        "environments": capture.capture_environment(),
+        "code": capture.capture_code(),
+    }
+    storage = Lake(lake_path).create().storage
+    for table, row in rows.items():
+        storage.add_records(table, [row], project="p")
+    return lake_path, net, tensors
+
+
+@pytest.mark.parametrize("table", CONTENT_TABLES)
+def test_ids_of_content_can_be_computed_from_the_document(
+    described: tuple[Path, torch.nn.Module, list[torch.Tensor]], table: str
+) -> None:
+    [row] = read_by_the_document(described[0], table)
+    facts = {
+        name: json.loads(str(row[name])) if name in json_columns(table) else row[name]
+        for name in documented_facts(table, set(row))
+    }
+    assert len(facts) >= 3
+    if table == "pipeline_configs":
+        assert facts["trainer"].pop("loggers") == ["CSVLogger"]
+        callbacks = [name for name in facts["trainer"]["callbacks"] if not re.search("Bar|Summary|Monitor", name)]
+        assert len(callbacks) < len(facts["trainer"]["callbacks"])
+        facts["trainer"]["callbacks"] = callbacks
+    assert row[CONTENT_TABLES[table]] == id_by_the_document(table, facts)
+
+
+def test_hashes_can_be_computed_from_the_document(
+    described: tuple[Path, torch.nn.Module, list[torch.Tensor]],
+) -> None:
+    root, net, (data, labels) = described
+    content = b'["float32",[4,3]]' + data.numpy().tobytes() + b'["int64",[4]]' + labels.numpy().tobytes()
+    [dataset] = read_by_the_document(root, "datasets")
+    assert dataset["fingerprint"] == hashlib.sha256(content).hexdigest()[:32]
+    [config] = read_by_the_document(root, "dataset_configs")
+    assert config["indices_hash"] == hashlib.sha256(struct.pack("<2q", 3, 1)).hexdigest()[:32]
+    weights = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        weights.update(f'["{name}","float32",{json.dumps(list(tensor.shape), separators=(",", ":"))}]'.encode())
+        weights.update(tensor.numpy().tobytes())
+    assert capture.weights_fingerprint(net) == weights.hexdigest()[:32]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1.0"),
+        (0.1, "0.1"),
+        (1e-4, "0.0001"),
+        (1e-5, "1e-05"),
+        (1e15, "1000000000000000.0"),
+        (1e16, "1e+16"),
+        (float("nan"), '"NaN"'),
+        (-float("inf"), '"-Infinity"'),
+        ('ü/\t\x00\x7f"', '"ü/\\t\\u0000\x7f\\""'),
+        ("\ud800", '"\ufffd"'),
+    ],
+)
+def test_numbers_and_text_are_written_as_the_document_says(value: object, text: str) -> None:
+    assert canonical_json(value) == text
+
+
+def test_a_merge_keeps_of_runs_the_last_state_of_each_segment(recorded: tuple[Path, str]) -> None:
+    root, run_id = recorded
+    merged = [path for path in root.glob("hot/runs/*/*/*.parquet") if re.search(r"-\d{6,}-\d{6,}\.parquet$", path.name)]
+    assert merged
+    states = [row for row in read_by_the_document(root, "runs") if row["run_id"] == run_id]
+    assert [row["status"] for row in states if row["segment"] == 1][-1] == "finished"
+    newest = max(merged, key=lambda path: path.name)
+    segments = [row["segment"] for row in pq.ParquetFile(newest).read().to_pylist()]
+    assert len(segments) == len(set(segments))

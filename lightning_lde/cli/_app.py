@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from lightning_lde import __version__
-from lightning_lde.cli._output import FORMATS, print_table
+from lightning_lde.cli._output import FORMATS, print_json, print_table
 from lightning_lde.errors import LDEError
 from lightning_lde.query import Lake
 
@@ -131,7 +130,7 @@ def show(words: tuple[str, ...], form: str, options: tuple[str, ...]) -> None:
     url, run = split_words(words, "RUN")
     details = run_details(open_lake(url, options), run)
     if form == "json":
-        click.echo(json.dumps(details.as_dict(), indent=2, ensure_ascii=False, default=str))
+        print_json(details.as_dict())
     else:
         print_run(details)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import sys
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +30,11 @@ def print_table(table: pa.Table, form: str) -> None:
     """
     writers = {"csv": _csv, "json": _json, "parquet": _parquet, "table": _text}
     writers[form](table)
+
+
+def print_json(value: Any) -> None:
+    """Write a value as JSON; what JSON lacks becomes null (NaN, infinities) or text (times, bytes)."""
+    click.echo(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_lines(lines: list[tuple[str, str]]) -> None:
@@ -62,8 +69,8 @@ def _text(table: pa.Table) -> None:
     for field in table.schema:
         number = str(field.type) in {"double", "float", "int64", "int32", "uint64"} or "decimal" in str(field.type)
         shown.add_column(field.name, justify="right" if number else "left", overflow="fold")
-    for row in table.to_pylist():
-        shown.add_row(*(_escaped(text(value)) for value in row.values()))
+    for row in _rows(table):
+        shown.add_row(*(_escaped(text(value)) for value in row))
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
     with console.capture() as captured:
         console.print(shown)
@@ -85,13 +92,13 @@ def _csv(table: pa.Table) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table.column_names)
-    writer.writerows([_plain(value) for value in row.values()] for row in table.to_pylist())
+    writer.writerows([_plain(value) for value in row] for row in _rows(table))
     click.echo(out.getvalue(), nl=False)
 
 
 def _json(table: pa.Table) -> None:
-    rows = [{name: _jsonable(value) for name, value in row.items()} for row in table.to_pylist()]
-    click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+    names = _distinct(table.column_names)
+    print_json([dict(zip(names, row, strict=True)) for row in _rows(table)])
 
 
 def _parquet(table: pa.Table) -> None:
@@ -100,21 +107,42 @@ def _parquet(table: pa.Table) -> None:
     if sys.stdout.isatty():
         raise click.UsageError("Parquet is binary: send it to a file, for example `… --format parquet > runs.parquet`")
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table.rename_columns(_distinct(table.column_names)), buffer, compression="zstd")
     click.echo(buffer.getvalue(), nl=False)
 
 
+def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    # Not by name: two columns may have the same one.
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names with a number behind those that came before, as DuckDB's exports have them.
+
+    Example:
+        >>> _distinct(["a", "a", "a_1"])
+        ['a', 'a_1', 'a_1_1']
+    """
+    found: list[str] = []
+    for name in names:
+        free = (f"{name}_{number}" for number in itertools.count(1))
+        found.append(name if name not in found else next(other for other in free if other not in found))
+    return found
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
+    if isinstance(value, (list, dict)):
+        return json.dumps(_jsonable(value), ensure_ascii=False)
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        return {str(name): _jsonable(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
-    return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (date, datetime, time)):
+        return value.isoformat()
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -30,7 +30,7 @@ def print_run(details: RunDetails) -> None:
     _section("pipeline", _pipeline_lines(details.pipeline))
     _section("settings", [(row["key"], text(row["value_text"])) for row in details.params])
     _section("metrics", [_metric_line(row) for row in details.metrics])
-    _section("evaluated tasks", [_episode_line(row) for row in details.episodes])
+    _section("evaluated tasks", _episode_lines(details.episodes))
     _section("artifacts", [_artifact_line(row) for row in details.artifacts])
     _section("environment", _environment_lines(details.environment))
     _section("code", _code_lines(details.code))
@@ -137,16 +137,39 @@ def _pipeline_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _metric_line(row: dict[str, Any]) -> tuple[str, str]:
-    name = f"{row['name']}" + (f" ({row['context']})" if row["context"] else "")
+    loader = "" if row["dataloader_idx"] is None else f"loader {row['dataloader_idx']}"
+    where = _joined(text(row["context"]), loader)
+    name = f"{row['name']}" + (f" ({where})" if where else "")
     spread = f"min {text(row['min'])}, max {text(row['max'])}, {row['points']} points"
     return name, f"last {text(row['last'])}  ({spread})"
 
 
-def _episode_line(row: dict[str, Any]) -> tuple[str, str]:
+_EPISODE_GROUPS = {
+    "segment": "segment {}",
+    "dataset": "{}",
+    "split": "split {}",
+    "dataset_config_id": "use {:.8}",
+    "weights_id": "weights {:.8}",
+}
+
+
+def _episode_lines(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    # What all rows have in common would only make the lines longer.
+    differing = {name for name in _EPISODE_GROUPS if len({row[name] for row in rows}) > 1}
+    if differing & {"dataset", "split"}:
+        differing |= {"dataset", "split"}
+    uses = {(row["dataset"], row["split"], row["dataset_config_id"]) for row in rows}
+    if len({use[:2] for use in uses}) == len(uses):
+        differing.discard("dataset_config_id")
+    return [_episode_line(row, [name for name in _EPISODE_GROUPS if name in differing]) for row in rows]
+
+
+def _episode_line(row: dict[str, Any], shown: list[str]) -> tuple[str, str]:
+    where = _joined(*(_EPISODE_GROUPS[name].format(row[name]) for name in shown if row[name] is not None))
     steps = "" if row["inner_steps"] is None else f", {row['inner_steps']} inner steps"
     half = "" if row["accuracy_half_interval"] is None else f" ± {row['accuracy_half_interval']:.3f}"
     return (
-        f"{row['method']}{steps}",
+        f"{row['method']}{steps}" + (f" ({where})" if where else ""),
         f"accuracy {row['accuracy']:.3f}{half}, loss {row['loss']:.3f}  "
         f"({row['tasks']} tasks, {row['ways']}-way {row['shots']}-shot)",
     )

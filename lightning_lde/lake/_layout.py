@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from urllib.parse import quote
@@ -49,7 +49,7 @@ def hot_path(table: str, *, project: str, day: date, writer: str, first: int, la
         project: Any text; it is percent-encoded, and cut with a hash where it is long.
         day: The UTC day on which the writer started.
         writer: A run id, or another UUIDv7 for rows that belong to no run.
-        first: The segment's number, counted by the writer from zero for each table.
+        first: The segment's number; the writer counts from zero, with one counter for all its tables.
         last: The last number where the file merges several segments.
     """
     span = f"{first:06d}" if last is None or last == first else f"{first:06d}-{last:06d}"
@@ -72,8 +72,20 @@ def current_files(files: Iterable[HotFile]) -> list[HotFile]:
     groups: dict[tuple[str, str], list[HotFile]] = {}
     for file in files:
         groups.setdefault((file.table, file.writer), []).append(file)
-    kept = [file for group in groups.values() for file in group if not any(other.covers(file) for other in group)]
+    kept = [file for group in groups.values() for file in _uncovered(group)]
     return sorted(kept, key=lambda file: file.path)
+
+
+def _uncovered(group: list[HotFile]) -> Iterator[HotFile]:
+    """Files of one table and writer that no other one covers."""
+    # In this order whatever covers a file stands before it, so the furthest number seen decides.
+    span, before, furthest = (-1, -1), -1, -1
+    for file in sorted(group, key=lambda file: (file.first, -file.last)):
+        if (file.first, file.last) != span:
+            span, before = (file.first, file.last), furthest
+        if file.last > before:
+            yield file
+        furthest = max(furthest, file.last)
 
 
 def object_path(object_id: str) -> str:

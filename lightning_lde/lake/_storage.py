@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -155,16 +155,31 @@ class LakeStorage:
             tables.setdefault(file.table, []).append(file)
         return Snapshot({table: tuple(files) for table, files in tables.items()})
 
+    def vanished(self, paths: Iterable[str]) -> set[str]:
+        """Those of some files of the hot tier that are no longer there.
+
+        Args:
+            paths: Relative to the lake's root.
+        """
+        wanted = set(paths)
+        folders = {"/".join(path.split("/")[:2]) for path in wanted}
+        return wanted - {stored.path for folder in folders for stored in self.store.list(f"{folder}/")}
+
     def put_object(self, source: Path) -> str:
         """Store a file under the SHA-256 of its content; equal content is stored once.
 
         Returns:
             The object id, 64 hexadecimal digits.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            StoreError: If it cannot be stored, or changed on the way.
         """
-        object_id = _file_hash(source)
+        object_id, size_bytes = _hash_and_size(source)
         path = _layout.object_path(object_id)
-        if not self.store.exists(path):
-            self.store.put_file(path, source)
+        # A file of another size is what an interrupted upload left.
+        if self.store.size(path) != size_bytes:
+            self.store.put_file(path, source, sha256=object_id)
         return object_id
 
     def get_object(self, object_id: str) -> bytes:
@@ -206,9 +221,10 @@ def _columns_for_statistics(rows: pa.Table) -> list[str]:
     ]
 
 
-def _file_hash(source: Path) -> str:
-    digest = hashlib.sha256()
+def _hash_and_size(source: Path) -> tuple[str, int]:
+    digest, size_bytes = hashlib.sha256(), 0
     with source.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
-    return digest.hexdigest()
+            size_bytes += len(chunk)
+    return digest.hexdigest(), size_bytes

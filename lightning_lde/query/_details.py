@@ -23,8 +23,8 @@ class RunDetails:
         params: Settings by dotted key.
         environment: The environment, empty if unknown.
         code: The code, empty if unknown.
-        metrics: Last, lowest and highest value and the number of points by metric.
-        episodes: Evaluated tasks by method and inner steps.
+        metrics: Last, lowest and highest value and the number of points by metric and data loader.
+        episodes: Evaluated tasks by segment, data set and its use, weights, method and inner steps.
         artifacts: Files.
         links: Edges of the lineage graph.
         events: Noteworthy moments.
@@ -51,7 +51,7 @@ _DATA = """
     select l.relation, c.*, d.name as dataset, d.kind, d.n_classes, d.n_samples as dataset_samples,
            d.sample_shape, d.sample_dtype, d.size_bytes, d.fingerprint, d.fingerprint_method, d.licence,
            d.diversity, d.diversity_low, d.diversity_high
-    from (select distinct relation, target_id from links where run_id = $1 and target_kind = 'dataset_config') l
+    from (select distinct relation, target_id from stored.links where run_id = $1 and target_kind = 'dataset_config') l
     join dataset_configs c on c.dataset_config_id = l.target_id
     left join datasets d using (dataset_id)
     order by case l.relation when 'trained_on' then 0 when 'validated_on' then 1 else 2 end, dataset"""
@@ -61,21 +61,25 @@ _PIPELINE = """
     from pipeline_configs c join pipelines p using (pipeline_id) where c.pipeline_config_id = $1"""
 
 _METRICS = """
-    select name, context, count(*) as points, arg_max(value, (segment, step, time)) as last,
+    select name, context, dataloader_idx, count(*) as points, arg_max(value, (segment, step, time)) as last,
            min(value) filter (not isnan(value)) as min, max(value) filter (not isnan(value)) as max
-    from metrics where run_id = $1 group by all order by context, name"""
+    from metrics where run_id = $1 group by all order by context, name, dataloader_idx"""
 
 _EPISODES = """
-    select method, inner_steps, ways, shots, count(*) as tasks, avg(accuracy) as accuracy,
-           1.96 * stddev_samp(accuracy) / sqrt(count(*)) as accuracy_half_interval, avg(loss) as loss
-    from episodes where run_id = $1 group by all order by method, inner_steps"""
+    select e.segment, d.name as dataset, e.dataset_id, c.split, e.dataset_config_id, e.weights_id,
+           e.method, e.inner_steps, e.ways, e.shots, count(*) as tasks, avg(e.accuracy) as accuracy,
+           1.96 * stddev_samp(e.accuracy) / sqrt(count(*)) as accuracy_half_interval, avg(e.loss) as loss
+    from episodes e left join datasets d using (dataset_id)
+    left join dataset_configs c on c.dataset_config_id = e.dataset_config_id
+    where e.run_id = $1 group by all
+    order by e.segment, dataset, split, e.dataset_config_id, e.weights_id, method, inner_steps, ways, shots"""
 
 _ARTIFACTS = """
     select distinct path, kind, size_bytes, object_id, tier, score from artifacts where run_id = $1 order by path"""
 
 _LINKS = """
     select distinct source_kind, source_id, relation, target_kind, target_id
-    from links where run_id = $1 order by relation, target_kind, target_id"""
+    from stored.links where run_id = $1 order by relation, target_kind, target_id"""
 
 
 def run_details(lake: Lake, run: str) -> RunDetails:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.errors import LakeNotFoundError, QueryError, RunNotFoundError, StoreError
+from lightning_lde.errors import ArtifactNotFoundError, QueryError, RunNotFoundError, StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.query._views import create_views, tables_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ATTEMPTS = 5
+RETRY_FOR_S = 20.0
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.2
+
+# A name in a query means the lake's, never a Python variable that happens to be there.
+_DUCKDB_SETTINGS = {"autoinstall_known_extensions": False, "python_enable_replacements": False}
+# The user's seeds stay as they are.
+_CHANCE = random.SystemRandom()
 
 
 class Lake:
@@ -25,6 +34,10 @@ class Lake:
         url: A folder, ``s3://bucket/prefix``, or any URL that fsspec knows.
         storage_options: fsspec's options for the protocol, for S3 as s3fs spells them
             (``key``, ``secret``, ``token``, ``endpoint_url``, ``region``, ``anon``).
+
+    Attributes:
+        storage: The files below the tables.
+        storage_options: The options as they were given, empty if none were.
 
     Raises:
         LakeURLError: If the address or the options cannot be understood.
@@ -38,6 +51,7 @@ class Lake:
 
     def __init__(self, url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
         self.storage = LakeStorage(url, storage_options)
+        self.storage_options: dict[str, Any] = dict(storage_options or {})
 
     @property
     def url(self) -> str:
@@ -72,32 +86,43 @@ class Lake:
         Raises:
             LakeNotFoundError: If there is no lake at the address.
             QueryError: If the query is not valid or fails.
+            StoreError: If the lake's files cannot be read.
         """
         self.storage.require()
-        for attempt in range(_ATTEMPTS):
+        deadline = time.monotonic() + RETRY_FOR_S
+        for pause_s in _pauses():
             try:
                 return self._sql_once(query, parameters)
             except _FileVanishedError as error:
                 # A run that ended just now replaced its segments by one file: look again.
-                if attempt == _ATTEMPTS - 1:
-                    raise StoreError(f"a file of the lake at {self.url} cannot be read: {error}") from error
+                if time.monotonic() + pause_s > deadline:
+                    raise StoreError(
+                        f"files of the lake at {self.url} were replaced at each attempt to read them for "
+                        f"{RETRY_FOR_S:.0f} s, the last time: {error}"
+                    ) from error
+            time.sleep(pause_s)
         raise AssertionError
 
     def _sql_once(self, query: str, parameters: Sequence[object]) -> pa.Table:
         import duckdb
         import pyarrow as pa
 
+        tables = tables_of(query)
         snapshot = self.storage.snapshot()
-        with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+        with duckdb.connect(config=_DUCKDB_SETTINGS) as connection:
             connection.execute("set TimeZone = 'UTC'")
             try:
-                create_views(connection, self.storage, snapshot, tables_of(query))
+                create_views(connection, self.storage, snapshot, tables)
                 result = connection.sql(query, params=list(parameters) or None)
                 return pa.table({}) if result is None else result.to_arrow_table()
-            except (duckdb.IOException, FileNotFoundError) as error:
-                raise _FileVanishedError(str(error)) from error
-            except (duckdb.Error, pa.ArrowInvalid) as error:
-                raise QueryError(_first_lines(str(error))) from error
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                message = _first_lines(str(error))
+                # What DuckDB raises for a missing file depends on the store, so the listing decides.
+                if self.storage.vanished(path for table in tables for path in snapshot.paths(table)):
+                    raise _FileVanishedError(message) from error
+                if isinstance(error, (duckdb.IOException, OSError)):
+                    raise StoreError(f"cannot read the lake at {self.url}: {message}") from error
+                raise QueryError(message) from error
 
     def runs(self, where: str = "true", parameters: Sequence[object] = ()) -> pa.Table:
         """Present states of runs, newest first.
@@ -134,7 +159,7 @@ class Lake:
 
         Raises:
             RunNotFoundError: If there is no such run.
-            LakeNotFoundError: If the run has no file of that path.
+            ArtifactNotFoundError: If the run has no file of that path.
         """
         run_id = self.resolve_run(run)
         rows = self.sql(
@@ -142,12 +167,20 @@ class Lake:
             [run_id, path],
         ).to_pylist()
         if not rows:
-            raise LakeNotFoundError(f"run {run_id} has no file {path!r}: `lde show {self.url} {run_id}` lists them")
+            raise ArtifactNotFoundError(f"run {run_id} has no file {path!r}: `lde show {self.url} {run_id}` lists them")
         return self.storage.get_object(rows[0]["object_id"])
 
 
 class _FileVanishedError(Exception):
     """A file that a listing named could not be opened."""
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait before each next attempt: doubled each time, at random so that readers do not march in step."""
+    longest_s = FIRST_PAUSE_S
+    while True:
+        yield _CHANCE.uniform(longest_s / 2, longest_s)
+        longest_s = min(2 * longest_s, LONGEST_PAUSE_S)
 
 
 def _first_lines(message: str) -> str:

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from lightning_lde.lake import LakeStorage, Snapshot
-from lightning_lde.lake.stores import LocalStore
 from lightning_lde.schema import CONTENT_TABLES, TABLES, RunStatus, arrow_schema
 
 if TYPE_CHECKING:
@@ -17,6 +16,13 @@ STORED = "stored"
 """The DuckDB schema with the rows as they are stored, every state of a run and every repetition."""
 
 HEARTBEATS_UNTIL_LOST = 3
+
+_SAME_ROW = {
+    "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index", "recorded_at"),
+    "links": ("source_id, relation, target_id", "recorded_at"),
+    "params": ("config_id, key", "type, value_text"),
+}
+"""Tables that several runs may write the same row of: the columns that tell rows apart, and which row is shown."""
 
 
 def tables_of(query: str) -> list[str]:
@@ -40,7 +46,7 @@ def create_views(
     for table in tables:
         connection.register(f"empty_{table}", arrow_schema(table).empty_table())
         connection.execute(f"create view {STORED}.{table} as {_stored_rows(connection, storage, snapshot, table)}")
-        connection.execute(f"create view {table} as {_logical_rows(table)}")
+        connection.execute(f"create view {table} as {_logical_rows(connection, table)}")
 
 
 def _stored_rows(connection: duckdb.DuckDBPyConnection, storage: LakeStorage, snapshot: Snapshot, table: str) -> str:
@@ -48,8 +54,9 @@ def _stored_rows(connection: duckdb.DuckDBPyConnection, storage: LakeStorage, sn
     paths = snapshot.paths(table)
     if not paths:
         return empty
-    if isinstance(storage.store, LocalStore):
-        files = ", ".join(_literal(f"{storage.url}/{path}") for path in paths)
+    local = [place for path in paths if (place := storage.store.local_path(path)) is not None]
+    if len(local) == len(paths):
+        files = ", ".join(map(_literal, local))
         # union_by_name keeps columns that a newer writer added.
         source = f"read_parquet([{files}], union_by_name=true, hive_partitioning=false)"
     else:
@@ -66,16 +73,16 @@ def _arrow_dataset(storage: LakeStorage, paths: list[str]) -> object:
     return factory.finish(factory.inspect(promote_options="permissive"))
 
 
-def _logical_rows(table: str) -> str:
+def _logical_rows(connection: duckdb.DuckDBPyConnection, table: str) -> str:
     if table == "runs":
         return _present_runs()
     if table in CONTENT_TABLES:
-        return _distinct_content(table, CONTENT_TABLES[table])
-    if table == "embeddings":
-        return (
-            f"select * from {STORED}.embeddings qualify row_number() over "
-            "(partition by dataset_config_id, probe_id, method, task_seed, task_index order by recorded_at) = 1"
-        )
+        return _distinct_content(connection, table, CONTENT_TABLES[table])
+    if table in _SAME_ROW:
+        same, first = _SAME_ROW[table]
+        return f"""
+            select * from {STORED}.{table}
+            qualify row_number() over (partition by {same} order by {first}) = 1"""
     return f"select * from {STORED}.{table}"
 
 
@@ -90,11 +97,17 @@ def _present_runs() -> str:
         qualify row_number() over (partition by run_id order by segment desc, revision desc) = 1"""
 
 
-def _distinct_content(table: str, key: str) -> str:
+def _distinct_content(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> str:
     # Every run writes the rows of its content; facts that a later row adds (a diversity) fill the gaps of earlier ones.
-    columns = [name for name in arrow_schema(table).names if name not in {key, "recorded_at"}]
+    # The files' own columns, not the schema's: a newer writer has more of them.
+    stored = [row[0] for row in connection.execute(f"describe {STORED}.{table}").fetchall()]
+    columns = [_name(name) for name in stored if name not in {key, "recorded_at"}]
     newest = ", ".join(f"arg_max({name}, recorded_at) as {name}" for name in columns)
     return f"select {key}, min(recorded_at) as recorded_at, {newest} from {STORED}.{table} group by {key}"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _literal(text: str) -> str:

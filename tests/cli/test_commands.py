@@ -8,22 +8,36 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from lightning_lde import Lake
 from lightning_lde.recording import Recorder
+from lightning_lde.schema import Dataset, DatasetConfig, Episode, Metric, Run, new_run_id, utc_now
 
 
 @pytest.fixture
 def lake(lake_path: Path) -> str:
     recorder = Recorder(Lake(lake_path).create().storage, project="p", name="first [run]")
     recorder.start_segment("fit")
-    recorder.log_metrics({"loss": float("nan")}, step=0)
-    recorder.log_metrics({"loss": 0.25}, step=1)
+    recorder.log({"loss": float("nan")}, step=0)
+    recorder.log({"loss": 0.25}, step=1)
     recorder.finish_segment("finished")
     return str(lake_path)
+
+
+def add_run_with_nan(lake: str) -> None:
+    """A run whose only metric was never a number."""
+    now = utc_now()
+    run = Run(
+        run_id=new_run_id(), segment=0, revision=1, project="p", name="nothing but nan", status="finished",
+        started_at=now, heartbeat_at=now, heartbeat_every_s=5.0,
+    )  # fmt: skip
+    metric = Metric(run_id=run.run_id, segment=0, name="loss", time=now, value=float("nan"))
+    Lake(lake).storage.add_records("runs", [run], project="p")
+    Lake(lake).storage.add_records("metrics", [metric], project="p")
 
 
 def lde(*words: str, code: int = 0, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -66,6 +80,60 @@ def test_sql_in_all_forms(lake: str, tmp_path: Path) -> None:
     assert [line["value"] for line in lines] == ["nan", "0.25"]
     table = pq.read_table(io.BytesIO(lde("sql", lake, query, "--format", "parquet").stdout))
     assert table.column("name").to_pylist() == ["loss", "loss"]
+
+
+def test_json_has_no_number_that_json_lacks(lake: str) -> None:
+    def strictly(words: tuple[str, ...]) -> Any:
+        def refuse(word: str) -> None:
+            raise AssertionError(word)
+
+        return json.loads(lde(*words, "--format", "json").stdout, parse_constant=refuse)
+
+    query = "select {'a': 'nan'::double, 'b': ['inf'::double], 'c': date '2026-11-21'} as s, map {'k': 1} as m"
+    assert strictly(("sql", lake, query)) == [{"s": {"a": None, "b": [None], "c": "2026-11-21"}, "m": [["k", 1]]}]
+    add_run_with_nan(lake)
+    page = strictly(("show", lake, "nothing but nan"))
+    assert [row["last"] for row in page["metrics"]] == [None]
+
+
+def test_two_columns_of_one_name_stay_two(lake: str) -> None:
+    query = "select 1 as a, 2 as a, 3 as a_1"
+    assert lde("sql", lake, query, "--format", "csv").stdout == b"a,a,a_1\n1,2,3\n"
+    assert json.loads(lde("sql", lake, query, "--format", "json").stdout) == [{"a": 1, "a_1": 2, "a_1_1": 3}]
+    assert lde("sql", lake, query).stdout.decode().splitlines()[-2].split() == ["1", "2", "3"]
+    table = pq.read_table(io.BytesIO(lde("sql", lake, query, "--format", "parquet").stdout))
+    assert table.to_pylist() == [{"a": 1, "a_1": 2, "a_1_1": 3}]
+
+
+def test_show_keeps_loaders_and_data_sets_apart(lake: str) -> None:
+    run_id = Lake(lake).resolve_run("first [run]")
+    now = utc_now()
+    storage = Lake(lake).storage
+    metrics = [
+        Metric(run_id=run_id, segment=0, name="acc", context="val", dataloader_idx=loader, time=now, value=0.5)
+        for loader in (0, 1)
+    ]
+    storage.add_records("metrics", metrics, project="p")
+    names = ("birds", "cars")
+    storage.add_records("datasets", [Dataset(dataset_id=n, recorded_at=now, name=n) for n in names], project="p")
+    storage.add_records(
+        "dataset_configs",
+        [DatasetConfig(dataset_config_id=f"{n}-use", recorded_at=now, dataset_id=n, split="test") for n in names],
+        project="p",
+    )
+    episodes = [
+        Episode(
+            run_id=run_id, segment=0, episode_id="e", method="maml", dataset_config_id=f"{name}-use", dataset_id=name,
+            episode_seed=0, episode_index=0, classes=[0], ways=2, shots=1, queries=1, loss=1.0, accuracy=0.5,
+        )
+        for name in names
+    ]  # fmt: skip
+    storage.add_records("episodes", episodes, project="p")
+    page = lde("show", lake, run_id).stdout.decode()
+    assert "acc (val, loader 0)" in page
+    assert "acc (val, loader 1)" in page
+    assert "maml (birds, split test)" in page
+    assert "maml (cars, split test)" in page
 
 
 def test_the_variable_stands_for_the_url(lake: str) -> None:

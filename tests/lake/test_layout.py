@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date
 
 import pytest
@@ -15,8 +16,8 @@ WRITER = new_run_id()
 DAY = date(2026, 11, 21)
 
 
-def file_of(first: int, last: int, *, writer: str = WRITER, table: str = "metrics") -> HotFile:
-    path = hot_path(table, project="p", day=DAY, writer=writer, first=first, last=last)
+def file_of(first: int, last: int, *, writer: str = WRITER, table: str = "metrics", day: date = DAY) -> HotFile:
+    path = hot_path(table, project="p", day=day, writer=writer, first=first, last=last)
     parsed = parse_hot_path(path)
     assert parsed is not None
     return parsed
@@ -71,3 +72,25 @@ def test_a_merged_file_hides_exactly_what_it_holds() -> None:
 
 def test_a_second_merge_hides_the_first() -> None:
     assert current_files([file_of(0, 4), file_of(5, 5), file_of(0, 5)]) == [file_of(0, 5)]
+
+
+SPANS = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda span: (min(span), max(span)))
+
+
+@given(st.lists(st.tuples(SPANS, st.booleans(), st.booleans()), max_size=25))
+def test_the_current_files_are_those_that_no_other_covers(drawn: list[tuple[tuple[int, int], bool, bool]]) -> None:
+    other = "01890000-0000-7000-8000-000000000000"
+    files = [
+        file_of(first, last, writer=other if elsewhere else WRITER, day=DAY.replace(day=22) if later else DAY)
+        for (first, last), elsewhere, later in drawn
+    ]
+    by_definition = [file for file in files if not any(one.covers(file) for one in files)]
+    assert current_files(files) == sorted(by_definition, key=lambda file: file.path)
+
+
+def test_a_writer_with_many_files_costs_little() -> None:
+    files = [file_of(n, n) for n in range(20_000)]
+    start = time.perf_counter()
+    assert len(current_files(files)) == 20_000
+    # By comparing each with each this takes a minute.
+    assert time.perf_counter() - start < 2

@@ -75,6 +75,40 @@ def test_objects_are_content_addressed_and_verified(storage: LakeStorage, tmp_pa
         storage.get_object(object_id)
 
 
+def test_half_an_object_is_stored_again(storage: LakeStorage, tmp_path: Path) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(b"content")
+    object_id = hashlib.sha256(b"content").hexdigest()
+    storage.store.put(object_path(object_id), b"cont")
+    assert storage.put_object(source) == object_id
+    assert storage.get_object(object_id) == b"content"
+
+
+def test_a_file_that_changes_on_the_way_is_not_stored(
+    storage: LakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "file"
+    source.write_bytes(b"content")
+    real = type(storage.store).size
+
+    def changing(store, path):
+        source.write_bytes(b"CONTENT")
+        return real(store, path)
+
+    monkeypatch.setattr(type(storage.store), "size", changing)
+    with pytest.raises(StoreError, match="changed while it was stored"):
+        storage.put_object(source)
+    assert list(storage.store.list("objects/")) == []
+
+
+def test_vanished_files_are_known_by_their_tables(storage: LakeStorage) -> None:
+    here, gone = (storage.add_records("events", [event(word)], project="p") for word in ("here", "gone"))
+    assert storage.vanished([here.path, gone.path]) == set()
+    storage.remove(gone)
+    assert storage.vanished([here.path, gone.path]) == {gone.path}
+    assert storage.vanished([]) == set()
+
+
 def test_there_must_be_a_lake(tmp_path: Path) -> None:
     with pytest.raises(LakeNotFoundError, match="no folder"):
         LakeStorage(tmp_path / "none").require()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import pickle
 import uuid
@@ -58,6 +59,97 @@ def test_existence_and_deletion(store: Store) -> None:
     store.delete("a/x")
     store.delete("a/x")
     assert not store.exists("a/x")
+
+
+def test_sizes(store: Store) -> None:
+    assert store.size("a/x") is None
+    store.put("a/x", b"123")
+    assert store.size("a/x") == 3
+    assert store.size("a") is None
+    store.delete("a/x")
+    assert store.size("a/x") is None
+
+
+def test_a_file_goes_in_only_with_its_hash(store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    store.put_file("a/x", source, sha256=hashlib.sha256(b"content").hexdigest())
+    assert store.get("a/x") == b"content"
+    with pytest.raises(StoreError, match="source changed"):
+        store.put_file("a/y", source, sha256="0" * 64)
+    assert [file.path for file in store.list("a/")] == ["a/x"]
+
+
+def test_a_missing_source_is_named(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nothing\.ckpt"):
+        store.put_file("a/x", tmp_path / "nothing.ckpt")
+    assert list(store.list("a/")) == []
+
+
+class FailingSource:
+    """A file whose third megabyte cannot be read."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def open(self, _mode: str) -> FailingSource:
+        self.reads = 0
+        return self
+
+    def __enter__(self) -> FailingSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, size: int) -> bytes:
+        self.reads += 1
+        if self.reads > 2:
+            raise self.error("the disk is broken")
+        return b"x" * size
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("kind", ["local", pytest.param("s3", marks=pytest.mark.s3)])
+def test_an_upload_that_breaks_leaves_nothing(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, error: type[BaseException]
+) -> None:
+    if kind == "local":
+        store = open_store(tmp_path)
+    else:
+        server = request.getfixturevalue("s3_server")
+        store = open_store(f"s3://{server.new_bucket()}/root", server.options)
+    with pytest.raises(error):
+        store.put_file("a/x", FailingSource(error))  # type: ignore[arg-type]
+    assert list(store.list("a/")) == []
+    assert kind == "s3" or not any((tmp_path / "a").iterdir())
+
+
+@pytest.mark.s3
+def test_a_put_that_breaks_leaves_nothing(s3_server) -> None:
+    store = open_store(f"s3://{s3_server.new_bucket()}/root", s3_server.options)
+    with pytest.raises(TypeError):
+        store.put("a/x", "text")  # type: ignore[arg-type]
+    assert list(store.list("a/")) == []
+
+
+def test_only_a_local_store_has_paths(store: Store, tmp_path: Path) -> None:
+    expected = str(tmp_path / "root" / "a" / "x") if isinstance(store, LocalStore) else None
+    assert store.local_path("a/x") == expected
+
+
+def test_a_local_store_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("lake")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    store.put("x", b"1")
+    assert (tmp_path / "lake" / "x").read_bytes() == b"1"
+    assert (store.get("x"), store.exists("x"), store.url) == (b"1", True, "lake")
+    assert store.size("x") == 1
+    assert store.absolute_url == str(tmp_path / "lake")
+    store.delete("x")
+    assert not (tmp_path / "lake" / "x").exists()
 
 
 def test_a_missing_file_says_so(store: Store) -> None:
@@ -122,6 +214,10 @@ def test_no_write_permission_is_a_clear_error(tmp_path: Path) -> None:
         ("s3://", "names no bucket"),
         ("s3://key:hunter2@bucket/x", "holds credentials"),
         ("nosuch://x/y", "nosuch"),
+        ("file://lake", "file:///absolute"),
+        ("file://./lake", "file:///absolute"),
+        ("file://../lake", "file:///absolute"),
+        ("file://", "file:///absolute"),
     ],
 )
 def test_addresses_that_cannot_be_understood(url: str, message: str) -> None:
@@ -143,6 +239,8 @@ def test_an_endpoint_without_scheme_is_refused() -> None:
 def test_file_urls_and_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_store(f"file://{tmp_path}/a%20b").url == f"{tmp_path}/a b"
+    assert open_store(f"file://localhost{tmp_path}/a").url == f"{tmp_path}/a"
+    assert open_store(f"file://{tmp_path}/a#1").url == f"{tmp_path}/a#1"
     assert open_store("~/lake").url == f"{tmp_path}/lake"
 
 

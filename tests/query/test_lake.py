@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from lightning_lde import Lake
-from lightning_lde.errors import LakeNotFoundError, QueryError, RunNotFoundError
-from lightning_lde.schema import TABLES, Dataset, Run, arrow_schema, new_run_id, utc_now
+from lightning_lde.errors import ArtifactNotFoundError, LakeNotFoundError, QueryError, RunNotFoundError, StoreError
+from lightning_lde.query import _lake, _views
+from lightning_lde.schema import TABLES, Dataset, Link, Param, Run, arrow_schema, new_run_id, utc_now
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
@@ -114,6 +114,14 @@ def test_columns_of_a_newer_writer_survive(lake: Lake) -> None:
     ]
 
 
+@pytest.mark.parametrize("column", ["mood", "of day", "select"])
+def test_columns_of_a_newer_writer_survive_in_content(lake: Lake, column: str) -> None:
+    lake.storage.add_records("datasets", [Dataset(dataset_id="d", recorded_at=utc_now(), name="digits")], project="p")
+    newer = lake.sql("select * from stored.datasets").append_column(column, pa.array(["fine"]))
+    lake.storage.append("datasets", newer, project="p", day=utc_now().date(), writer=new_run_id(), first=0)
+    assert lake.sql(f'select name, "{column}" as new from datasets').to_pylist() == [{"name": "digits", "new": "fine"}]
+
+
 def test_other_files_and_leftovers_do_no_harm(lake_path: Path) -> None:
     lake = Lake(lake_path).create()
     add(lake, run_state())
@@ -137,24 +145,129 @@ def test_no_lake_no_answer(tmp_path: Path) -> None:
         Lake(tmp_path / "none").sql("select 1")
 
 
-def test_files_replaced_while_reading_are_looked_up_again(lake_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lake = Lake(lake_path).create()
+def replace_all_files(lake: Lake) -> None:
+    """As a merge does: the same rows under another name."""
+    for file in lake.storage.snapshot().files["runs"]:
+        rows = lake.storage.read(file)
+        lake.storage.append("runs", rows, project="p", day=utc_now().date(), writer=new_run_id(), first=0)
+        lake.storage.remove(file)
+
+
+@pytest.mark.parametrize("moment", ["before the files are opened", "between bind and scan"])
+def test_files_replaced_while_reading_are_looked_up_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     add(lake, run_state())
-    real = type(lake.storage).snapshot
     calls = []
 
-    def stale_once(storage):
-        snapshot = real(storage)
-        if not calls:
-            for file in lake_path.glob("hot/runs/*/*/*.parquet"):
-                pq.write_table(pq.read_table(file), file.with_name(f"{new_run_id()}-000000.parquet"))
-                file.unlink()
+    def create_views(*arguments):
         calls.append(1)
-        return snapshot
+        if len(calls) < 3 and moment.startswith("before"):
+            replace_all_files(lake)
+        _views.create_views(*arguments)
+        if len(calls) < 3 and moment.startswith("between"):
+            replace_all_files(lake)
 
-    monkeypatch.setattr(type(lake.storage), "snapshot", stale_once)
+    monkeypatch.setattr(_lake, "create_views", create_views)
+    assert lake.sql("select count(name) as names, count(*) as n from runs").to_pylist() == [{"names": 0, "n": 1}]
+    assert len(calls) == 3
+
+
+def test_files_that_are_always_replaced_end_in_an_error(lake_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Lake(lake_path).create()
+    add(lake, run_state())
+    calls = []
+
+    def create_views(*arguments):
+        calls.append(1)
+        replace_all_files(lake)
+        _views.create_views(*arguments)
+
+    monkeypatch.setattr(_lake, "create_views", create_views)
+    monkeypatch.setattr(_lake, "RETRY_FOR_S", 0.5)
+    with pytest.raises(StoreError, match="replaced at each attempt"):
+        lake.sql("select * from runs")
+    assert len(calls) > 3
+
+
+def test_a_wrong_query_is_not_tried_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(lake, run_state())
+    calls = []
+
+    def create_views(*arguments):
+        calls.append(1)
+        _views.create_views(*arguments)
+
+    monkeypatch.setattr(_lake, "create_views", create_views)
+    with pytest.raises(QueryError):
+        lake.sql("select nothing from runs")
+    assert len(calls) == 1
+
+
+def test_settings_and_edges_that_runs_share_are_one_row(lake: Lake) -> None:
+    now = utc_now()
+    for run in ("one", "two"):
+        lake.storage.add_records(
+            "params", [Param(config_id="c", key=key, value_text="1", type="str") for key in "ab"], project="p"
+        )
+        edge = Link(
+            source_kind="dataset", source_id="d", relation="derived_from", target_kind="dataset", target_id="e",
+            run_id=run, recorded_at=now,
+        )  # fmt: skip
+        later = replace(edge, recorded_at=now + timedelta(seconds=1))
+        lake.storage.add_records("links", [later, edge, replace(edge, target_id="f")], project="p")
+    assert lake.sql("select config_id, key from params order by key").to_pylist() == [
+        {"config_id": "c", "key": "a"},
+        {"config_id": "c", "key": "b"},
+    ]
+    links = lake.sql("select target_id, recorded_at from links order by target_id").to_pylist()
+    assert links == [{"target_id": "e", "recorded_at": now}, {"target_id": "f", "recorded_at": now}]
+    counts = "select (select count(*) from stored.params) as params, (select count(*) from stored.links) as links"
+    assert lake.sql(counts).to_pylist() == [{"params": 4, "links": 6}]
+
+
+def test_python_variables_are_no_tables(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    # DuckDB looks at the variables of the frame that calls it.
+    monkeypatch.setattr(_lake, "df", pa.table({"x": [1]}), raising=False)
+    with pytest.raises(QueryError, match="df"):
+        lake.sql("select * from df")
+
+
+def test_a_wrapped_store_is_queried_as_the_store_in_it(lake_path: Path) -> None:
+    class Wrapper:
+        def __init__(self, store: object) -> None:
+            self.store = store
+
+        def __getattr__(self, name: str) -> object:
+            assert name != "arrow_filesystem", "DuckDB can read the files by itself"
+            return getattr(self.store, name)
+
+    lake = Lake(lake_path).create()
+    add(lake, run_state())
+    lake.storage.store = Wrapper(lake.storage.store)  # type: ignore[assignment]
     assert lake.sql("select count(*) as n from runs").to_pylist() == [{"n": 1}]
-    assert len(calls) == 2
+
+
+def test_a_relative_lake_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lake = Lake("lake").create()
+    add(lake, run_state())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert lake.sql("select count(*) as n from runs").to_pylist() == [{"n": 1}]
+    assert lake.url == "lake"
+
+
+def test_a_missing_artifact_is_not_a_missing_lake(lake: Lake) -> None:
+    add(lake, run_state(name="one"))
+    with pytest.raises(ArtifactNotFoundError, match=r"has no file 'x\.ckpt'") as caught:
+        lake.read_artifact("one", "x.ckpt")
+    assert isinstance(caught.value, FileNotFoundError)
+
+
+def test_the_options_are_kept(lake_path: Path) -> None:
+    assert Lake(lake_path).storage_options == {}
+    assert Lake("s3://bucket/x", {"region": "eu-west-1"}).storage_options == {"region": "eu-west-1"}
 
 
 @pytest.mark.parametrize("table", TABLES)

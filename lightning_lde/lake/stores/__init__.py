@@ -42,10 +42,19 @@ def open_store(url: str | os.PathLike[str], storage_options: Mapping[str, Any] |
         return LocalStore(Path(address).expanduser())
     parts = urlsplit(address)
     if parts.scheme == "file":
-        return LocalStore(Path(unquote(parts.path)))
+        return LocalStore(_file_url_path(address))
     if parts.scheme in {"s3", "s3a"}:
         return _open_s3(address, options)
     return FsspecStore(address, options)
+
+
+def _file_url_path(address: str) -> Path:
+    host, slash, path = address.split("://", 1)[1].partition("/")
+    if host not in {"", "localhost"} or not slash:
+        raise LakeURLError(
+            f"{address!r} names no absolute path: write file:///absolute/path, or the folder without file://"
+        )
+    return Path(unquote(f"/{path}"))
 
 
 def _open_s3(address: str, options: dict[str, Any]) -> Store:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
-from lightning_lde.lake.stores._base import StoredFile
+from lightning_lde.lake.stores._base import StoredFile, checked_chunks
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.fs as pa_fs
 
 CONNECT_TIMEOUT_S = 10.0
@@ -83,17 +84,28 @@ class ArrowS3Store:
 
     def put(self, path: str, data: bytes) -> None:
         """Write a whole object."""
-        with self._translated(f"write {path}"), self._s3.open_output_stream(self._key(path)) as stream:
+        with self._translated(f"write {path}"), self._writing(path) as stream:
             stream.write(data)
 
-    def put_file(self, path: str, source: Path) -> None:
+    def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Upload a local file in pieces."""
-        with (
-            self._translated(f"write {path}"),
-            source.open("rb") as original,
-            self._s3.open_output_stream(self._key(path)) as stream,
-        ):
-            stream.upload(original)
+        with self._translated(f"write {path}"), source.open("rb") as original, self._writing(path) as stream:
+            for chunk in checked_chunks(original, source, sha256):
+                stream.write(chunk)
+
+    @contextlib.contextmanager
+    def _writing(self, path: str) -> Iterator[pa.NativeFile]:
+        stream = self._s3.open_output_stream(self._key(path))
+        try:
+            yield stream
+        except BaseException:
+            # pyarrow's streams cannot be aborted: closing completes a part of the file, which then has to go.
+            # Where closing fails nothing was completed, and what stood there before stays.
+            with contextlib.suppress(OSError):
+                stream.close()
+                self._s3.delete_file(self._key(path))
+            raise
+        stream.close()
 
     def get(self, path: str) -> bytes:
         """Read a whole object."""
@@ -107,6 +119,14 @@ class ArrowS3Store:
 
         with self._translated(f"look for {path}"):
             return bool(self._s3.get_file_info(self._key(path)).type == pa_fs.FileType.File)
+
+    def size(self, path: str) -> int | None:
+        """The size of an object in bytes, None if there is none of that name."""
+        import pyarrow.fs as pa_fs
+
+        with self._translated(f"look for {path}"):
+            info = self._s3.get_file_info(self._key(path))
+        return int(info.size) if info.type == pa_fs.FileType.File else None
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
         """All objects below a prefix."""
@@ -133,6 +153,9 @@ class ArrowS3Store:
             found = self._s3.get_file_info(bucket).type
         if found == pa_fs.FileType.NotFound:
             raise LakeNotFoundError(f"no bucket {bucket!r} at {self._url}: create it or correct the address")
+
+    def local_path(self, path: str) -> None:
+        """None: objects lie on no disk of this machine."""
 
     def arrow_filesystem(self) -> tuple[pa_fs.FileSystem, str]:
         """The S3 file system and ``bucket/prefix``."""
@@ -161,7 +184,7 @@ class ArrowS3Store:
     def _translated(self, action: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
+        except (FileNotFoundError, StoreError):
             raise
         except OSError as error:
             raise StoreError(f"cannot {action} at {self._url}: {error}") from error

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from lightning_lde.errors import StoreError
 
 if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
+
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,18 @@ class Store(Protocol):
         """Write a whole file; a file of that name is replaced."""
         ...
 
-    def put_file(self, path: str, source: Path) -> None:
-        """Copy a local file into the store without holding it in memory."""
+    def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
+        """Copy a local file into the store without holding it in memory.
+
+        Args:
+            path: Where to.
+            source: The local file.
+            sha256: The hash that the copied bytes must have, 64 hexadecimal digits; None takes any.
+
+        Raises:
+            FileNotFoundError: If there is no such local file.
+            StoreError: If the bytes have another hash, as after a change of the file; nothing is stored then.
+        """
         ...
 
     def get(self, path: str) -> bytes:
@@ -57,6 +72,10 @@ class Store(Protocol):
         """Whether there is a file of that name."""
         ...
 
+    def size(self, path: str) -> int | None:
+        """The size of a file in bytes, None if there is none of that name."""
+        ...
+
     def list(self, prefix: str) -> Iterator[StoredFile]:
         """All files below a prefix that ends at a ``/``; none if there is no such prefix."""
         ...
@@ -69,6 +88,30 @@ class Store(Protocol):
         """Raise ``LakeNotFoundError`` if the root cannot hold a lake (no such bucket, a file in its place)."""
         ...
 
+    def local_path(self, path: str) -> str | None:
+        """Where a file lies on this machine's disk, absolute, for readers that can open it there; None elsewhere."""
+        ...
+
     def arrow_filesystem(self) -> tuple[pa_fs.FileSystem, str]:
         """A pyarrow file system and the root's path in it, for readers that scan many files."""
         ...
+
+
+def checked_chunks(original: BinaryIO, source: Path, sha256: str | None) -> Iterator[bytes]:
+    """The content of an open file in pieces; at its end the hash is compared.
+
+    Args:
+        original: The file, at its beginning.
+        source: Its path, for the message.
+        sha256: The hash that all pieces together must have, None for any.
+
+    Raises:
+        StoreError: If they have another one.
+    """
+    digest = hashlib.sha256()
+    while chunk := original.read(_CHUNK_BYTES):
+        if sha256 is not None:
+            digest.update(chunk)
+        yield chunk
+    if sha256 is not None and (found := digest.hexdigest()) != sha256:
+        raise StoreError(f"{source} changed while it was stored: expected the hash {sha256}, found {found}; try again")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
-from lightning_lde.lake.stores._base import StoredFile
+from lightning_lde.lake.stores._base import StoredFile, checked_chunks
 
 if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
@@ -51,11 +51,23 @@ class FsspecStore:
             self._make_parent(path)
             self._filesystem.pipe_file(self._key(path), data)
 
-    def put_file(self, path: str, source: Path) -> None:
+    def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Upload a local file."""
         with self._translated(f"write {path}"):
             self._make_parent(path)
             self._filesystem.put_file(str(source), self._key(path))
+            if sha256 is not None:
+                self._check(path, source, sha256)
+
+    def _check(self, path: str, source: Path, sha256: str) -> None:
+        # The file system reads the source by itself; what it read has the hash if the source still has it.
+        try:
+            with source.open("rb") as original:
+                for _ in checked_chunks(original, source, sha256):
+                    pass
+        except BaseException:
+            self.delete(path)
+            raise
 
     def get(self, path: str) -> bytes:
         """Read a whole file."""
@@ -67,6 +79,14 @@ class FsspecStore:
         """Whether there is a file of that name."""
         with self._translated(f"look for {path}"):
             return bool(self._filesystem.isfile(self._key(path)))
+
+    def size(self, path: str) -> int | None:
+        """The size of a file in bytes, None if there is none of that name."""
+        self._filesystem.invalidate_cache()
+        with self._translated(f"look for {path}"), contextlib.suppress(FileNotFoundError):
+            info = self._filesystem.info(self._key(path))
+            return int(info["size"]) if info["type"] == "file" else None
+        return None
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
         """All files below a prefix."""
@@ -88,6 +108,9 @@ class FsspecStore:
             if not self._filesystem.exists(self._root):
                 raise LakeNotFoundError(f"nothing at {self._url}: create it or correct the address")
 
+    def local_path(self, path: str) -> None:
+        """None: what fsspec reaches need not lie on a disk of this machine."""
+
     def arrow_filesystem(self) -> tuple[pa_fs.FileSystem, str]:
         """The same file system behind pyarrow's interface."""
         import pyarrow.fs as pa_fs
@@ -106,7 +129,7 @@ class FsspecStore:
     def _translated(self, action: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, LakeNotFoundError):
+        except (FileNotFoundError, LakeNotFoundError, StoreError):
             raise
         except OSError as error:
             raise StoreError(f"cannot {action} at {self._url}: {error}") from error

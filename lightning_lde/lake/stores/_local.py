@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from lightning_lde.errors import LakeNotFoundError, StoreError
-from lightning_lde.lake.stores._base import StoredFile
+from lightning_lde.lake.stores._base import StoredFile, checked_chunks
 
 if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
@@ -22,32 +21,36 @@ TEMPORARY_SUFFIX = ".tmp"
 class LocalStore:
     """Files in a folder; each is written beside its place, synced, then renamed into it.
 
+    The folder stays the same one when the process changes its working directory.
+
     Args:
         root: The folder; it is made at the first write.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._given = root.expanduser()
+        self._root = self._given.absolute()
 
     @property
     def url(self) -> str:
-        """The folder's path."""
-        return str(self._root)
+        """The folder's path as it was given."""
+        return str(self._given)
 
     @property
     def absolute_url(self) -> str:
         """The folder's absolute path."""
-        return str(self._root.absolute())
+        return str(self._root)
 
     def put(self, path: str, data: bytes) -> None:
         """Write a whole file: temporary name, fsync, rename, fsync of the folder."""
         with self._replacing(path) as file:
             file.write(data)
 
-    def put_file(self, path: str, source: Path) -> None:
+    def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Copy a local file into the store in pieces."""
-        with self._replacing(path) as file, source.open("rb") as original:
-            shutil.copyfileobj(original, file, 1 << 20)
+        with source.open("rb") as original, self._replacing(path) as file:
+            for chunk in checked_chunks(original, source, sha256):
+                file.write(chunk)
 
     @contextlib.contextmanager
     def _replacing(self, path: str) -> Iterator[BinaryIO]:
@@ -61,10 +64,14 @@ class LocalStore:
                 os.fsync(file.fileno())
             temporary.replace(target)
             _sync_folder(target.parent)
+        except StoreError:
+            raise
         except OSError as error:
+            raise StoreError(error.errno, f"cannot write {target}: {error.strerror or error}") from error
+        finally:
+            # Nothing is left of it after the rename.
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise StoreError(error.errno, f"cannot write {target}: {error.strerror}") from error
 
     def get(self, path: str) -> bytes:
         """Read a whole file."""
@@ -73,6 +80,14 @@ class LocalStore:
     def exists(self, path: str) -> bool:
         """Whether there is a file of that name."""
         return (self._root / path).is_file()
+
+    def size(self, path: str) -> int | None:
+        """The size of a file in bytes, None if there is none of that name."""
+        target = self._root / path
+        try:
+            return target.stat().st_size if target.is_file() else None
+        except FileNotFoundError:
+            return None
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
         """All files below a prefix, temporary ones left out."""
@@ -85,7 +100,11 @@ class LocalStore:
     def check_root(self) -> None:
         """Raise if there is no folder of that name."""
         if not self._root.is_dir():
-            raise LakeNotFoundError(f"no folder {self._root}: make a lake there with `lde init {self._root}`")
+            raise LakeNotFoundError(f"no folder {self.url}: make a lake there with `lde init {self.url}`")
+
+    def local_path(self, path: str) -> str:
+        """The file's absolute path."""
+        return str(self._root / path)
 
     def arrow_filesystem(self) -> tuple[pa_fs.FileSystem, str]:
         """The local file system and the folder's absolute path."""
