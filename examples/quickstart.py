@@ -30,5 +30,6 @@ if __name__ == "__main__":
     pl.seed_everything(1)
     digits = load_digits()
     data = TensorDataset(torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target))
-    trainer = pl.Trainer(max_epochs=3, callbacks=[LDECallback(lake, project="digits")])
+    callback = LDECallback(lake, project="digits")
+    trainer = pl.Trainer(max_epochs=3, log_every_n_steps=10, callbacks=[callback])
     trainer.fit(Digits(), DataLoader(data, batch_size=64, shuffle=True))

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "callback": {"_lightning", "capture", "lake", "recording", "schema"},
     "study": {"callback", "capture", "diversity", "fewshot", "lake", "query", "schema", "statistics"},
     "ui": {"statistics", "study"},
-    "cli": {"lake", "query", "study", "ui"},
+    "cli": {"lake", "query", "recording", "study", "ui"},
 }
 
 

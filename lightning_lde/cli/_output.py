@@ -54,10 +54,11 @@ def text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.6g}" if abs(value) < 1e5 else f"{value:.12g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return str(value).replace("\n", " ")
+    # A name could hold codes that a terminal obeys.
+    return "".join(char if char.isprintable() else " " for char in str(value))
 
 
 def _text(table: pa.Table) -> None:

@@ -64,13 +64,21 @@ class LakeStorage:
 
         Returns:
             Whether a new lake was made.
+
+        Raises:
+            LakeNotFoundError: If the bucket is missing, or a file is in the folder's place.
+            StoreError: If the storage cannot be written.
         """
         if self.store.exists(_layout.MARKER):
             self._check_version()
             return False
         # The content is the same whoever writes it, so two writers at once do no harm.
         marker = {"format": "lightning-lde", "format_version": FORMAT_VERSION}
-        self.store.put(_layout.MARKER, (json.dumps(marker, indent=2) + "\n").encode())
+        try:
+            self.store.put(_layout.MARKER, (json.dumps(marker, indent=2) + "\n").encode())
+        except StoreError:
+            self.store.check_root()  # says it better where the bucket is missing or a file is in the way
+            raise
         return True
 
     def require(self) -> None:

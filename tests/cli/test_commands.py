@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,20 @@ import pytest
 
 from lightning_lde import Lake
 from lightning_lde.recording import Recorder
-from lightning_lde.schema import Dataset, DatasetConfig, Episode, Metric, Run, new_run_id, utc_now
+from lightning_lde.recording._spool import SpoolFile, SpoolHeader
+from lightning_lde.schema import (
+    Dataset,
+    DatasetConfig,
+    Episode,
+    Event,
+    Metric,
+    Run,
+    new_run_id,
+    records_to_arrow,
+    utc_now,
+)
+
+HEADER = SpoolHeader("lake", "p", "2026-11-21", new_run_id(), 0)
 
 
 @pytest.fixture
@@ -57,7 +71,7 @@ def error_line(*words: str, env: dict[str, str] | None = None) -> str:
     return text
 
 
-@pytest.mark.parametrize("command", ["init", "runs", "show", "sql", "correlate", "report"])
+@pytest.mark.parametrize("command", ["init", "runs", "show", "sql", "correlate", "report", "sync"])
 def test_every_command_has_help(command: str) -> None:
     assert command in lde("--help").stdout.decode()
     assert "Usage" in lde(command, "--help").stdout.decode()
@@ -193,3 +207,43 @@ def test_a_closed_pipe_is_no_error(lake: str) -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True)
     assert done.stdout == b"range\n"
     assert done.stderr == b""
+
+
+def test_sync_sends_what_a_dead_run_left(lake: str, tmp_path: Path) -> None:
+    left = tmp_path / "spool" / HEADER.writer
+    left.mkdir(parents=True)
+    event = Event(run_id="r", segment=0, time=utc_now(), level="info", kind="k", message="left behind")
+    for number, address in enumerate([lake, "s3:/broken"]):
+        file = SpoolFile(left / f"{number:06d}.spool", replace(HEADER, lake=address, number=number))
+        file.append({"events": records_to_arrow("events", [event])})
+        file.close()
+    done = lde("sync", str(tmp_path / "spool"), code=2)
+    assert b"1 rows" in done.stdout
+    assert b"not sent: LakeURLError" in done.stdout
+    assert json.loads(lde("sql", lake, "select message from events", "--format", "json").stdout) == [
+        {"message": "left behind"}
+    ]
+    (left / "000001.spool").unlink()
+    assert b"nothing to send" in lde("sync", env={"LDE_SPOOL_DIR": str(tmp_path / "spool")}).stdout
+
+
+def test_names_cannot_command_a_terminal(tmp_path: Path) -> None:
+    with Recorder(tmp_path / "lake", project="p", name="a\x1b[31mred\r\nb"):
+        pass
+    for words in (["runs"], ["show", "a\x1b[31mred\r\nb"]):
+        assert b"\x1b" not in lde(words[0], str(tmp_path / "lake"), *words[1:]).stdout
+
+
+@pytest.mark.s3
+def test_storage_options_that_do_not_fit_are_one_line(s3_server) -> None:
+    assert "both" in error_line("runs", "s3://bucket/lake", "--storage-option", "key=k")
+    assert "client_kwargs" in error_line("runs", "s3://bucket/lake", "--storage-option", "client_kwargs=1")
+    assert "nonsense" in error_line("runs", "s3://bucket/lake", "--storage-option", "nonsense=1")
+    options = [word for name, value in s3_server.options.items() for word in ("--storage-option", f"{name}={value}")]
+    assert "no bucket" in error_line("init", "s3://missing-bucket/x", *options)
+
+
+def test_a_file_is_no_lake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "is a file" in error_line("runs", str(tmp_path / "file"))
+    assert "is a file" in error_line("init", str(tmp_path / "file"))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
 
 CONNECT_TIMEOUT_S = 10.0
-REQUEST_TIMEOUT_S = 60.0
-ATTEMPTS = 5
+REQUEST_TIMEOUT_S = 20.0
+ATTEMPTS = 3
 
 _PLAIN_OPTIONS = {"key": "access_key", "secret": "secret_key", "token": "session_token", "anon": "anonymous"}
 _CLIENT_OPTIONS = {"endpoint_url", "region_name"}
@@ -33,8 +33,15 @@ def native_s3_options(options: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Returns:
         Arguments of ``pyarrow.fs.S3FileSystem``, or None where an option has no counterpart there.
+
+    Raises:
+        LakeURLError: If the options do not fit together.
     """
-    client = dict(options.get("client_kwargs") or {})
+    client = options.get("client_kwargs") or {}
+    if not isinstance(client, Mapping):
+        raise LakeURLError(f"client_kwargs is {client!r}: give a mapping, or use endpoint_url and region")
+    if bool(options.get("key")) != bool(options.get("secret")):
+        raise LakeURLError("only one of key and secret is given: give both, or none for the usual AWS places")
     known = {*_PLAIN_OPTIONS, "endpoint_url", "region", "client_kwargs"}
     if set(options) - known or set(client) - _CLIENT_OPTIONS:
         return None

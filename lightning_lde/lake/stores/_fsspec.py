@@ -131,5 +131,6 @@ class FsspecStore:
             yield
         except (FileNotFoundError, LakeNotFoundError, StoreError):
             raise
-        except OSError as error:
+        except (OSError, TypeError) as error:
+            # A client made at its first use says only then that it does not know an option.
             raise StoreError(f"cannot {action} at {self._url}: {error}") from error

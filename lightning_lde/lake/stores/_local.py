@@ -99,6 +99,8 @@ class LocalStore:
 
     def check_root(self) -> None:
         """Raise if there is no folder of that name."""
+        if self._root.exists() and not self._root.is_dir():
+            raise LakeNotFoundError(f"{self.url} is a file: a lake is a folder")
         if not self._root.is_dir():
             raise LakeNotFoundError(f"no folder {self.url}: make a lake there with `lde init {self.url}`")
 
