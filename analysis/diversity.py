@@ -43,10 +43,11 @@ def main(
     probe = train_probe(opened, datasets, settings, project=project)
     measured = measure_diversity(opened, datasets, settings, probe, project=project, jobs=jobs)
     found = list(tqdm(measured, total=len(datasets), desc="diversity", unit="set"))
-    print(f"\n{'data set':<20} {'diversity':>9}  95 % interval     tasks")
+    width = max(len(one.dataset) for one in found)
+    print(f"\n{'data set':<{width}} {'diversity':>9}  95 % interval     tasks")
     for one in sorted(found, key=lambda one: one.coefficient.value):
         c = one.coefficient
-        print(f"{one.dataset:<20} {c.value:>9.4f}  [{c.low:.4f}, {c.high:.4f}]  {c.n_tasks:>5}")
+        print(f"{one.dataset:<{width}} {c.value:>9.4f}  [{c.low:.4f}, {c.high:.4f}]  {c.n_tasks:>5}")
 
 
 if __name__ == "__main__":

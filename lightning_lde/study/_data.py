@@ -25,13 +25,31 @@ def study_datasets(
         The prepared data sets, and the settings with colour where one of them has it.
 
     Raises:
-        DataError: If no data set is left.
+        DataError: If no data set is left, or one is too small for the settings.
     """
     found = demo_sets() if folder is None else load_packs(folder, min_classes=settings.ways)
     chosen = [dataset for dataset in found if names is None or dataset.name in names]
     if not chosen or (names is not None and len(chosen) < len(set(names))):
         known = ", ".join(dataset.name for dataset in found) or "none"
         raise DataError(f"data sets {list(names or [])} are not all there; there are: {known}")
+    for dataset in chosen:
+        _check_size(dataset, settings)
     channels = max([settings.channels, *(dataset.images.shape[1] for dataset in chosen)])
     settings = replace(settings, channels=channels)
     return [dataset.prepared(size=settings.image_size, channels=channels) for dataset in chosen], settings
+
+
+def _check_size(dataset: FewShotDataset, settings: StudySettings) -> None:
+    """Say before any training what would fail in one."""
+    smallest = min(dataset.split("test").class_counts.values())
+    for part in ("train", "test"):
+        if dataset.class_splits.count(part) < settings.ways:
+            raise DataError(
+                f"data set {dataset.name!r} has {dataset.class_splits.count(part)} {part} classes, "
+                f"a task needs {settings.ways}: lower ways or leave the set out"
+            )
+    if smallest < settings.shots + settings.queries:
+        raise DataError(
+            f"a test class of {dataset.name!r} has {smallest} images, "
+            f"a task needs {settings.shots + settings.queries} of each: lower shots or queries"
+        )
