@@ -46,7 +46,7 @@ setup(
     packages=find_packages(include=["lightning_lde*"]),
     package_data={"lightning_lde": ["py.typed"], "lightning_lde.ui": ["templates/*"]},
     install_requires=[
-        "pytorch-lightning>=2.4",
+        "pytorch-lightning>=2.6",
         "torch>=2.4",
         "torchmetrics>=1.4",
         "pyarrow>=17.0",
