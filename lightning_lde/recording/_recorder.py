@@ -402,12 +402,12 @@ class Recorder:
         message = f"run {self.run_id} is not completely in the lake at {self._storage.url}: {reason}"
         if self._outbox is not None and self._outbox.path is not None:
             message += f"; the rest waits in {self._outbox.path}, send it with: lde sync"
+        told, self._warned = self._warned, True
+        self._failure = None
         if self._on_error == "raise":
             raise OSError(message)
-        if not self._warned:
-            self._warned = True
+        if not told:
             tell(message, RecordingWarning)
-        self._failure = None
 
 
 def check_interval(flush_every_s: object) -> None:

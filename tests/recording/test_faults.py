@@ -226,6 +226,19 @@ def test_a_failing_disk_thread_is_reported(lake: Lake, monkeypatch: pytest.Monke
         recorder.finish_segment("finished")
 
 
+def test_who_was_told_by_an_error_is_not_warned_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_lde.recording._sender.TROUBLE_AFTER_S", 0.6)
+    (tmp_path / "file").write_text("")
+    recorder = Recorder(tmp_path / "file" / "lake", project="p", flush_every_s=0.05, on_error="raise")
+    recorder.start_segment("fit")
+    with pytest.raises(OSError, match="not completely in the lake"):
+        recorder.finish_segment("finished")
+    told: list[object] = []
+    monkeypatch.setattr(_recorder, "tell", lambda *words: told.append(words))
+    time.sleep(1.5)  # the sender goes on trying, and would complain by now
+    assert told == []
+
+
 def test_what_a_fit_said_stays_after_a_test(lake: Lake) -> None:
     recorder = open_recorder(lake)
     recorder.finish_segment("finished", stop_reason="enough")
