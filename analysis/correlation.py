@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from lightning_lde import Lake
-from lightning_lde.cli import run_command
+from lightning_lde.cli import parsed_options, run_command
 from lightning_lde.study import analyse
 from lightning_lde.ui import study_report, verdict
 
@@ -31,7 +31,7 @@ def main(
     options: tuple[str, ...],
 ) -> None:
     """Answer from LAKE: does accuracy rise with diversity, and more for MAML than for pretraining?"""
-    opened = Lake(lake, dict(option.split("=", 1) for option in options))
+    opened = Lake(lake, parsed_options(options))
     analysis = analyse(opened, project=project, metric=metric, settings_id=settings_id)
     print(f"{'configuration':<34} {'n':>3} {'slope':>8} {'95 % interval':>18} {'R²':>6} {'95 % interval':>15} {'p':>6}")
     for result in analysis.configurations:

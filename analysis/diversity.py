@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 from lightning_lde import Lake
-from lightning_lde.cli import run_command
+from lightning_lde.cli import parsed_options, run_command
 from lightning_lde.study import StudySettings, default_jobs, measure_diversity, study_datasets, train_probe
 
 
@@ -36,7 +36,7 @@ def main(
     options: tuple[str, ...],
 ) -> None:
     """Embed tasks of each data set and store the diversity coefficients in LAKE."""
-    opened = Lake(lake, dict(option.split("=", 1) for option in options)).create()
+    opened = Lake(lake, parsed_options(options)).create()
     print("loading data sets" if data else "drawing data sets", flush=True)
     datasets, settings = study_datasets(data, StudySettings().changed(numbers), names=names or None)
     print("training the probe, or loading it from the lake")

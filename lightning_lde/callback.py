@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import shlex
@@ -288,8 +287,10 @@ class LDECallback(pl.Callback):
         if self._recorder is None or not self._recorder.is_open:
             return
         if self._artifacts == "checkpoints" and self._facts is not None and trainer.state.fn == "fit":
-            with contextlib.suppress(OSError):
+            try:
                 self._facts.save_checkpoints(trainer)
+            except OSError as error:
+                self._recorder.say_once("artifact", f"checkpoints could not be looked up: {error}")
         run_id = self._recorder.run_id
         if self._recorder.finish_segment(status, **facts):
             rank_zero_info(f"LDE: run {run_id} {status}: lde show {shlex.quote(self._storage.url)} {run_id}")

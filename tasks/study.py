@@ -17,7 +17,7 @@ import click
 from tqdm import tqdm
 
 from lightning_lde import Lake
-from lightning_lde.cli import run_command
+from lightning_lde.cli import parsed_options, run_command
 from lightning_lde.study import (
     ALGORITHMS,
     CellOutcome,
@@ -50,7 +50,7 @@ def main(
     options: tuple[str, ...],
 ) -> None:
     """Train the cells that LAKE does not hold yet."""
-    opened = Lake(lake, dict(option.split("=", 1) for option in options)).create()
+    opened = Lake(lake, parsed_options(options)).create()
     print("loading data sets" if data else "drawing data sets", flush=True)
     datasets, settings = study_datasets(data, StudySettings().changed(numbers), names=names or None)
     cells = plan_cells(datasets, settings, algorithms=ALGORITHMS, seeds=range(seeds))

@@ -86,6 +86,11 @@ def project_of(lake: Lake, project: str | None) -> str:
 
 
 def parsed_options(options: tuple[str, ...]) -> dict[str, Any]:
+    """Storage options of a command line as a dict; ``true`` and ``false`` become booleans.
+
+    Raises:
+        click.UsageError: If one is not KEY=VALUE.
+    """
     pairs = [option.partition("=") for option in options]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise click.UsageError(f"--storage-option {wrong[0]!r} is not KEY=VALUE")

@@ -98,6 +98,8 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     wrong = [
         (["tasks/study.py", "lake", "--dataset", "klingon"], "klingon"),
         (["tasks/study.py", "lake", "--set", "nonsense=1"], "no number 'nonsense'"),
+        (["tasks/study.py", "lake", "--storage-option", "nonsense"], "KEY=VALUE"),
+        (["analysis/correlation.py", "lake", "--storage-option", "nonsense"], "KEY=VALUE"),
         (["tasks/maml.py", "s3:/bucket/x", "--steps", "1"], "s3://bucket/x"),
         (["analysis/correlation.py", "nowhere"], "no folder nowhere"),
     ]
