@@ -40,6 +40,7 @@ __all__ = [
     "PipelineConfig",
     "Record",
     "Relation",
+    "Resume",
     "Run",
     "RunStatus",
     "Vector",
@@ -348,6 +349,19 @@ class Event(Record):
     message: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resume(Record):
+    """A segment that goes on from a checkpoint: later points of earlier segments are the past of another attempt."""
+
+    run_id: str
+    segment: int
+    from_segment: int
+    step: int | None = None
+    global_step: int | None = None
+    epoch: int | None = None
+    recorded_at: datetime
+
+
 TABLES: Mapping[str, type[Record]] = {
     "runs": Run,
     "datasets": Dataset,
@@ -363,6 +377,7 @@ TABLES: Mapping[str, type[Record]] = {
     "artifacts": Artifact,
     "links": Link,
     "events": Event,
+    "resumes": Resume,
 }
 
 CONTENT_TABLES: Mapping[str, str] = {

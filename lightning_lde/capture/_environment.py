@@ -36,13 +36,12 @@ def capture_environment() -> Environment:
     Returns:
         The row; its id covers all fields but ``recorded_at``.
     """
-    facts = {**copy.deepcopy(_fixed_facts()), "determinism": _determinism(), "variables": _variables()}
+    facts = {**copy.deepcopy(_fixed_facts(_torch())), "determinism": _determinism(), "variables": _variables()}
     return Environment(environment_id=content_id("environments", facts), recorded_at=utc_now(), **facts)
 
 
 @functools.cache
-def _fixed_facts() -> dict[str, Any]:
-    torch = _torch()
+def _fixed_facts(torch: Any) -> dict[str, Any]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
@@ -64,8 +63,8 @@ def _attempt(read: Callable[[], Any]) -> Any:
 
 
 def _torch() -> Any:
-    # Whoever does not train with torch should not wait for it.
-    return sys.modules.get("torch") or _attempt(lambda: __import__("torch"))
+    # Whoever does not train with torch should not wait for it, nor give it memory.
+    return sys.modules.get("torch")
 
 
 def _cpu_model() -> str | None:

@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
 from lightning_lde.lake import _layout
 from lightning_lde.lake._layout import HotFile
+from lightning_lde.lake._parquet import DICTIONARY_COLUMNS, write_parquet
 from lightning_lde.lake.stores import Store, open_store
 from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_arrow, utc_now
 
@@ -107,27 +109,38 @@ class LakeStorage:
     def append(
         self,
         table: str,
-        rows: pa.Table,
+        rows: pa.Table | Iterable[pa.Table],
         *,
         project: str,
         day: date,
         writer: str,
         first: int,
         last: int | None = None,
+        in_memory: bool = True,
     ) -> HotFile:
         """Add rows as one immutable file; when it returns they are in the lake.
 
         Args:
             table: The table's name.
-            rows: At least one row.
+            rows: At least one row, or tables of one schema that become a row group each.
             project: The project, a partition.
             day: The UTC day the writer started, a partition.
             writer: The run id, or another UUIDv7.
             first: The segment's number.
             last: The last number where the file merges several segments.
+            in_memory: Whether the file may be put together in memory; a temporary file serves otherwise.
         """
         path = _layout.hot_path(table, project=project, day=day, writer=writer, first=first, last=last)
-        self.store.put(path, _parquet_bytes(table, rows))
+        groups = rows if isinstance(rows, Iterable) else [rows]
+        if in_memory:
+            buffer = io.BytesIO()
+            write_parquet(buffer, table, groups)
+            self.store.put(path, buffer.getvalue())
+        else:
+            with tempfile.NamedTemporaryFile(prefix="lde-", suffix=".parquet") as file:
+                write_parquet(file, table, groups)
+                file.flush()
+                self.store.put_file(path, Path(file.name))
         return HotFile(path, table, writer, first, first if last is None else last)
 
     def add_records(self, table: str, records: Sequence[Record], *, project: str) -> HotFile:
@@ -150,6 +163,19 @@ class LakeStorage:
         import pyarrow.parquet as pq
 
         return pq.read_table(io.BytesIO(self.store.get(file.path)))
+
+    def read_groups(self, file: HotFile) -> Iterator[pa.Table]:
+        """The row groups of one file, one after the other; repeated words stay dictionary-encoded.
+
+        Raises:
+            FileNotFoundError: If it is gone, as after a merge.
+        """
+        import pyarrow.parquet as pq
+
+        words = list(DICTIONARY_COLUMNS.get(file.table, ()))
+        with pq.ParquetFile(io.BytesIO(self.store.get(file.path)), read_dictionary=words) as parquet:
+            for number in range(parquet.num_row_groups):
+                yield parquet.read_row_group(number, use_threads=False)
 
     def remove(self, file: HotFile) -> None:
         """Delete one file of the hot tier."""
@@ -202,31 +228,6 @@ class LakeStorage:
         if found != object_id:
             raise StoreError(f"object {object_id} at {self.url} is damaged: its content has the hash {found}")
         return data
-
-
-def _parquet_bytes(table: str, rows: pa.Table) -> bytes:
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    # Without Arrow's own schema in the file, dictionary-encoded words read back as the strings they are.
-    options = {"compression": "zstd", "write_statistics": _columns_for_statistics(rows), "store_schema": False}
-    with pq.ParquetWriter(buffer, rows.schema, **options) as writer:
-        writer.write_table(rows)
-        writer.add_key_value_metadata({"lde.table": table, "lde.format_version": str(FORMAT_VERSION)})
-    return buffer.getvalue()
-
-
-def _columns_for_statistics(rows: pa.Table) -> list[str]:
-    """All columns but those with a NaN: Parquet's bounds leave NaN out, and engines then lose such rows."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return [
-        field.name
-        for field in rows.schema
-        if not pa.types.is_nested(field.type)
-        and not (pa.types.is_floating(field.type) and pc.any(pc.is_nan(rows.column(field.name))).as_py())
-    ]
 
 
 def _hash_and_size(source: Path) -> tuple[str, int]:

@@ -26,8 +26,10 @@ _SAME_ROW = {
 
 
 def tables_of(query: str) -> list[str]:
-    """Tables that a query may read: those it names, or all where it names none (``show tables``)."""
+    """Tables that a query may read: those it names and what their views need, or all where it names none."""
     named = [table for table in TABLES if re.search(rf"\b{table}\b", query, re.IGNORECASE)]
+    if "metrics" in named and "resumes" not in named:
+        named.append("resumes")
     return named or list(TABLES)
 
 
@@ -46,7 +48,8 @@ def create_views(
     for table in tables:
         connection.register(f"empty_{table}", arrow_schema(table).empty_table())
         connection.execute(f"create view {STORED}.{table} as {_stored_rows(connection, storage, snapshot, table)}")
-        connection.execute(f"create view {table} as {_logical_rows(connection, table)}")
+    for table in tables:
+        connection.execute(f"create view {table} as {_logical_rows(connection, snapshot, table)}")
 
 
 def _stored_rows(connection: duckdb.DuckDBPyConnection, storage: LakeStorage, snapshot: Snapshot, table: str) -> str:
@@ -73,9 +76,11 @@ def _arrow_dataset(storage: LakeStorage, paths: list[str]) -> object:
     return factory.finish(factory.inspect(promote_options="permissive"))
 
 
-def _logical_rows(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+def _logical_rows(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str) -> str:
     if table == "runs":
         return _present_runs()
+    if table == "metrics" and snapshot.paths("resumes"):
+        return _valid_points()
     if table in CONTENT_TABLES:
         return _distinct_content(connection, table, CONTENT_TABLES[table])
     if table in _SAME_ROW:
@@ -95,6 +100,28 @@ def _present_runs() -> str:
                  then '{RunStatus.LOST}' else status end as status)
         from {STORED}.runs
         qualify row_number() over (partition by run_id order by segment desc, revision desc) = 1"""
+
+
+def _valid_points() -> str:
+    """Points without those that a run had recorded after the checkpoint from which it later went on."""
+    # The points of the checkpoint's own step may have been logged before it or after it: the later ones count.
+    return f"""
+        with resume as (select *, coalesce(global_step, step) as moment from {STORED}.resumes),
+        point as (select *, coalesce(global_step, step) as moment from {STORED}.metrics),
+        again as (
+            select distinct run_id, segment, name, context, dataloader_idx, point.moment
+            from point join resume using (run_id, segment) where point.moment = resume.moment)
+        select point.* exclude (moment) from point
+        where not (
+            (context is null or context in ('train', 'val'))
+            and exists (
+                select 1 from resume
+                where resume.run_id = point.run_id and resume.segment > point.segment and point.moment > resume.moment))
+        and not exists (
+            select 1 from again
+            where again.run_id = point.run_id and again.segment > point.segment and again.moment = point.moment
+              and again.name = point.name and again.context is not distinct from point.context
+              and again.dataloader_idx is not distinct from point.dataloader_idx)"""
 
 
 def _distinct_content(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> str:

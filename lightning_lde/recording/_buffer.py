@@ -1,58 +1,43 @@
-"""Rows that wait for the writer thread; logging metrics costs an append."""
+"""What a run has recorded and nobody has taken yet; logging metrics costs an append."""
 
 from __future__ import annotations
 
 import functools
-import re
+import math
+import threading
 import time
+from array import array
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from lightning_lde.capture import redact_text
-from lightning_lde.schema import Record, arrow_schema, records_to_arrow, storable_text
+from lightning_lde.recording._blocks import MOMENT, MetricBlock
+from lightning_lde.schema import Record, records_to_arrow, storable_text
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pyarrow as pa
+    from torch import Tensor
 
-
-_PORTION = 20_000
-_LOADER_MARK = re.compile(r"/dataloader_idx_(\d+)$")
-
-
-class MetricBatch(NamedTuple):
-    """Values that were logged together."""
-
-    values: dict[str, Any]
-    time_ns: int
-    segment: int
-    step: int | None
-    global_step: int | None
-    epoch: int | None
-    context: str | None
-    source: str
-
-
-class MetricBlock(NamedTuple):
-    """Consecutive batches with the same names; row i of the matrix is batch i."""
-
-    names: tuple[str, ...]
-    matrix: npt.NDArray[np.float64]
-    batches: list[MetricBatch]
+_NAN = math.nan
+_EXACT = 1 << 53
 
 
 class Buffer:
-    """What a run has recorded and the writer has not taken yet.
+    """Rows and metric values that wait to be taken; filled by any thread, emptied by any other.
 
-    Filling and draining need no lock: an append to a deque is atomic, and so is taking from its other end.
+    The values of one call are one row of floats under the tuple of their names, so a call costs no more than
+    finding that tuple's array and extending it. Tensors of an accelerator are copied there and fetched later,
+    many at once.
     """
 
     def __init__(self) -> None:
         self._records: deque[tuple[str, Record]] = deque()
-        self._metrics: deque[MetricBatch] = deque()
+        self._refused: deque[str] = deque()
+        self._groups: dict[tuple[Any, ...], _Group] = {}
+        self._waiting = 0
+        # A signal handler may log while its own thread logs.
+        self._lock = threading.RLock()
 
     def add(self, table: str, *records: Record) -> None:
         """Add rows of a table."""
@@ -61,17 +46,41 @@ class Buffer:
     def add_metrics(
         self,
         values: Mapping[str, Any],
-        *,
         segment: int,
         step: int | None,
         global_step: int | None,
         epoch: int | None,
         context: str | None,
         source: str,
-    ) -> None:
-        """Add the values of metrics; tensors are copied where they are and read later, many at once."""
-        kept = {name: value if type(value) is float else _snapshot(value) for name, value in values.items()}
-        self._metrics.append(MetricBatch(kept, time.time_ns(), segment, step, global_step, epoch, context, source))
+    ) -> int:
+        """Add the values of metrics that belong to one moment.
+
+        Returns:
+            How many values wait to be taken.
+        """
+        numbers: Any = values.values()
+        tensors: dict[int, Tensor] = {}
+        for value in numbers:
+            if type(value) is not float:
+                values, tensors = self._numbers(values)
+                numbers = values.values()
+                break
+        moment = (
+            time.time_ns() // 1000,
+            _NAN if step is None else step,
+            _NAN if global_step is None else global_step,
+            _NAN if epoch is None else epoch,
+        )
+        key = (segment, context, source, *values)
+        with self._lock:
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = _Group(key)
+            if tensors:
+                group.tensors.append((len(group.rows), tensors))
+            group.rows.extend((*moment, *numbers))
+            self._waiting += len(values)
+            return self._waiting
 
     def take_records(self) -> tuple[dict[str, pa.Table], list[str]]:
         """Take all rows out.
@@ -80,7 +89,7 @@ class Buffer:
             One Arrow table per table of the lake, and a sentence for each row that cannot be stored.
         """
         rows: dict[str, list[Record]] = defaultdict(list)
-        for table, record in _taken(self._records, len(self._records)):
+        for table, record in _taken(self._records):
             rows[table].append(record)
         tables: dict[str, pa.Table] = {}
         refused: list[str] = []
@@ -93,141 +102,97 @@ class Buffer:
                     tables[table] = records_to_arrow(table, good)
         return tables, refused
 
-    def take_metrics(self) -> Iterator[tuple[list[MetricBlock], list[str]]]:
-        """Take all metric values out, in portions that bound the memory.
+    def take_metrics(self) -> tuple[list[MetricBlock], list[str]]:
+        """Take all metric values out.
 
-        Yields:
+        Returns:
             Blocks of numbers, and a sentence for each value that is none.
         """
-        while self._metrics:
-            blocks: list[MetricBlock] = []
-            refused: list[str] = []
-            portion = _taken(self._metrics, min(len(self._metrics), _PORTION))
-            for names, group in groupby(portion, key=lambda batch: tuple(batch.values)):
-                batches = list(group)
-                try:
-                    blocks.append(MetricBlock(tuple(map(_safe_name, names)), _matrix(batches, len(names)), batches))
-                except (TypeError, ValueError, OverflowError, RuntimeError):
-                    for batch in batches:
-                        block, errors = _numbers_of(batch)
-                        blocks.append(block)
-                        refused += errors
-            yield blocks, refused
+        with self._lock:
+            groups, self._groups = self._groups, {}
+            self._waiting = 0
+        blocks = [block for group in groups.values() if (block := group.as_block(self._refused.append)) is not None]
+        return blocks, list(_taken(self._refused))
+
+    def _numbers(self, values: Mapping[str, Any]) -> tuple[dict[str, float], dict[int, Tensor]]:
+        """Floats by name, and by column the tensors of an accelerator, whose numbers are fetched later."""
+        numbers: dict[str, float] = {}
+        tensors: dict[int, Tensor] = {}
+        for name, value in values.items():
+            try:
+                if hasattr(value, "detach") and not _is_on_cpu(value):
+                    # The training may go on to change a tensor in place before it is fetched.
+                    tensors[len(numbers)] = value.detach().clone()
+                    numbers[name] = _NAN
+                else:
+                    numbers[name] = self._number(name, value)
+            except Exception:
+                self._refused.append(
+                    f"metric {name!r} is a {type(value).__name__}, not a number: it was left out"[:1000]
+                )
+        return numbers, tensors
+
+    def _number(self, name: str, value: Any) -> float:
+        if hasattr(value, "item"):
+            value = value.item()
+        number = float(value)
+        if isinstance(value, int) and abs(value) > _EXACT and int(number) != value:
+            # The column holds 64-bit floats; who needs more digits finds them in the event.
+            self._refused.append(f"metric {name!r} was {value}, which no 64-bit float holds: {number!r} was stored")
+        return number
 
 
-def blocks_to_arrow(run_id: str, blocks: Iterable[MetricBlock]) -> pa.Table:
-    """Blocks as rows of the table ``metrics``, one per value; words are dictionary-encoded."""
-    import pyarrow as pa
+class _Group:
+    """Rows of floats under the same names."""
 
-    return pa.concat_tables([_block_to_arrow(run_id, block) for block in blocks if block.names]).unify_dictionaries()
+    def __init__(self, key: tuple[Any, ...]) -> None:
+        self._key = key
+        self.rows = array("d")
+        self.tensors: list[tuple[int, dict[int, Tensor]]] = []
 
+    def as_block(self, refuse: Any) -> MetricBlock | None:
+        import numpy as np
 
-def _block_to_arrow(run_id: str, block: MetricBlock) -> pa.Table:
-    import numpy as np
-    import pyarrow as pa
-
-    width, rows = len(block.names), len(block.batches)
-    of_batch = np.repeat(np.arange(rows, dtype=np.int32), width)
-    of_name = np.tile(np.arange(width, dtype=np.int32), rows)
-
-    def numbers(name: str) -> pa.Array:
-        return pa.array([getattr(batch, name) for batch in block.batches], pa.int64()).take(pa.array(of_batch))
-
-    def words(name: str) -> pa.Array:
-        encoded = pa.array([getattr(batch, name) for batch in block.batches], pa.string()).dictionary_encode()
-        return encoded.take(pa.array(of_batch))
-
-    shown, loaders = zip(*map(_split_name, block.names), strict=True)
-    columns = {
-        "run_id": _constant(run_id, width * rows),
-        "segment": numbers("segment"),
-        "name": pa.DictionaryArray.from_arrays(of_name, list(shown)),
-        "context": words("context"),
-        "dataloader_idx": pa.array(loaders, pa.int64()).take(pa.array(of_name)),
-        "step": numbers("step"),
-        "global_step": numbers("global_step"),
-        "epoch": numbers("epoch"),
-        "time": _timestamps(numbers("time_ns")),
-        "value": pa.array(block.matrix.ravel()),
-        "rank": pa.repeat(pa.scalar(0, pa.int64()), width * rows),
-        "source": words("source"),
-    }
-    names = arrow_schema("metrics").names
-    return pa.table([columns[name] for name in names], names=names)
-
-
-def _timestamps(nanoseconds: pa.Array) -> pa.Array:
-    """Nanoseconds since the epoch as UTC timestamps of microseconds."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.divide(nanoseconds, 1000).cast(pa.timestamp("us", tz="UTC"))
-
-
-@functools.lru_cache(maxsize=10_000)
-def _split_name(name: str) -> tuple[str, int | None]:
-    """A metric's name without Lightning's mark of the data loader, and the loader's number."""
-    found = _LOADER_MARK.search(name)
-    return (name, None) if found is None else (name[: found.start()], int(found[1]))
-
-
-@functools.lru_cache(maxsize=10_000)
-def _safe_name(name: str) -> str:
-    return redact_text(storable_text(name))
-
-
-def _constant(word: str, length: int) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
-
-    return pa.DictionaryArray.from_arrays(np.zeros(length, dtype=np.int32), [word])
-
-
-def _matrix(batches: list[MetricBatch], width: int) -> npt.NDArray[np.float64]:
-    import numpy as np
-
-    flat = [value for batch in batches for value in batch.values.values()]
-    if any(hasattr(kind, "detach") for kind in set(map(type, flat))):
-        flat = _tensors_to_floats(flat)
-    return np.asarray(flat, dtype=np.float64).reshape(len(batches), width)
-
-
-def _tensors_to_floats(values: list[Any]) -> list[Any]:
-    """One transfer for all tensors of a device instead of one for each."""
-    import torch
-
-    places: dict[torch.device, list[int]] = defaultdict(list)
-    for place, value in enumerate(values):
-        if isinstance(value, torch.Tensor):
-            places[value.device].append(place)
-    for where in places.values():
-        numbers = torch.stack([values[place].reshape(()).to(torch.float64) for place in where]).cpu().tolist()
-        for place, number in zip(where, numbers, strict=True):
-            values[place] = number
-    return values
-
-
-def _numbers_of(batch: MetricBatch) -> tuple[MetricBlock, list[str]]:
-    import numpy as np
-
-    numbers: dict[str, float] = {}
-    refused = []
-    for name, value in batch.values.items():
+        segment, context, source, *names = self._key
+        if not names:
+            return None
+        matrix = np.frombuffer(self.rows, np.float64).reshape(-1, len(MOMENT) + len(names))
+        block = MetricBlock(tuple(map(_safe_name, names)), context, source, segment, matrix)
         try:
-            numbers[name] = float(value)
-        except (TypeError, ValueError, OverflowError, RuntimeError):
-            refused.append(f"metric {name!r} is a {type(value).__name__}, not a number: it was left out")
-    row = np.array([list(numbers.values())], dtype=np.float64).reshape(1, len(numbers))
-    return MetricBlock(tuple(map(_safe_name, numbers)), row, [batch]), refused
+            self._fetch(block)
+        except Exception as error:
+            refuse(f"values of {', '.join(block.names[:3])} could not be fetched from their device: {error}"[:1000])
+        return block
+
+    def _fetch(self, block: MetricBlock) -> None:
+        """One transfer for all tensors of a kind instead of one for each."""
+        if not self.tensors:
+            return
+        import torch
+
+        width = block.rows.shape[1]
+        kinds: dict[Any, list[tuple[int, int, Tensor]]] = defaultdict(list)
+        for offset, tensors in self.tensors:
+            for column, tensor in tensors.items():
+                kinds[tensor.device, tensor.dtype].append((offset // width, column, tensor.reshape(())))
+        for rows_of_kind in kinds.values():
+            rows, columns, waiting = zip(*rows_of_kind, strict=True)
+            block.values[list(rows), list(columns)] = torch.stack(waiting).cpu().double().numpy()
 
 
-def _snapshot(value: Any) -> Any:
-    # The training may go on to change a tensor in place before the writer reads it.
-    return value.detach().clone() if hasattr(value, "detach") else value
+def _is_on_cpu(tensor: Any) -> bool:
+    if tensor.numel() != 1:
+        raise ValueError
+    return bool(tensor.device.type == "cpu")
 
 
-def _taken(queue: deque[Any], count: int) -> Iterator[Any]:
-    for _ in range(count):
+@functools.lru_cache(maxsize=100_000)
+def _safe_name(name: Any) -> str:
+    return redact_text(storable_text(str(name)))
+
+
+def _taken(queue: deque[Any]) -> Iterator[Any]:
+    for _ in range(len(queue)):
         yield queue.popleft()
 
 

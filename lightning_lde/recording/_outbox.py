@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from lightning_lde.recording._spool import SpoolFile, SpoolFolder, SpoolHeader, read_spool
+from lightning_lde.recording._spool import Rows, SpoolFile, SpoolFolder, SpoolHeader, SpoolRows
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_LARGEST_PARCEL_BYTES = 32 << 20
+LARGEST_PARCEL_BYTES = 8 << 20
+LARGEST_MEMORY_BYTES = 256 << 20
 
 
 class Parcel(Protocol):
@@ -21,8 +19,8 @@ class Parcel(Protocol):
 
     number: int
 
-    def tables(self) -> dict[str, pa.Table]:
-        """The rows by table."""
+    def rows(self) -> Iterable[Rows]:
+        """The rows, in portions."""
         ...
 
     def discard(self) -> None:
@@ -35,8 +33,8 @@ class _DiskParcel:
         self.number = number
         self._path = file.path
 
-    def tables(self) -> dict[str, pa.Table]:
-        return read_spool(self._path)[1]
+    def rows(self) -> Iterable[Rows]:
+        return SpoolRows(self._path)
 
     def discard(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -45,26 +43,29 @@ class _DiskParcel:
 class _MemoryParcel:
     def __init__(self, number: int) -> None:
         self.number = number
-        self._parts: dict[str, list[pa.Table]] = {}
+        self.size_bytes = 0
+        self._portions: list[Rows] = []
 
-    def add(self, tables: Mapping[str, pa.Table]) -> None:
-        for table, rows in tables.items():
-            self._parts.setdefault(table, []).append(rows)
+    def append(self, rows: Rows) -> None:
+        self._portions.append(rows)
+        self.size_bytes += _size_bytes(rows)
 
-    def tables(self) -> dict[str, pa.Table]:
-        import pyarrow as pa
-
-        return {table: pa.concat_tables(parts) for table, parts in self._parts.items()}
+    def rows(self) -> Iterable[Rows]:
+        return list(self._portions)
 
     def discard(self) -> None:
-        self._parts.clear()
+        self._portions.clear()
+        self.size_bytes = 0
 
 
 class Outbox:
-    """Takes rows, keeps them until they are sent. Used by one thread.
+    """Takes rows, keeps them until they are sent. One thread fills it, one empties it.
+
+    Where the spool's disk cannot be written, rows wait in memory; where that is full too because the lake
+    takes nothing either, further metric values are dropped and counted.
 
     Args:
-        root: The folder of all spools; where it cannot be written, rows wait in memory.
+        root: The folder of all spools.
         header: Where the rows belong; its number is the first parcel's.
     """
 
@@ -73,6 +74,8 @@ class Outbox:
         self._sealed: deque[Parcel] = deque()
         self._file: SpoolFile | None = None
         self._memory: _MemoryParcel | None = None
+        self._in_memory: list[_MemoryParcel] = []
+        self.dropped = 0
         try:
             self._folder: SpoolFolder | None = SpoolFolder(root, header.writer)
         except OSError:
@@ -84,29 +87,38 @@ class Outbox:
         return None if self._folder is None else self._folder.path
 
     @property
-    def next_number(self) -> int:
-        """The number that the next parcel gets."""
-        return self._header.number
+    def next_header(self) -> SpoolHeader:
+        """Where the next parcel belongs; its number is the one it gets."""
+        return self._header
 
-    def add(self, tables: Mapping[str, pa.Table]) -> None:
+    def add(self, rows: Rows) -> None:
         """Keep rows; when this returns they survive the death of the process, if there is a disk."""
-        if not tables:
+        if not rows:
             return
         if self._folder is not None:
             try:
-                self._open_file(self._folder).append(tables)
+                self._open_file(self._folder).append(rows)
             except OSError:
                 self.seal()
                 self._folder = None
             else:
                 return
+        self._keep(rows)
+
+    def _keep(self, rows: Rows) -> None:
+        self._in_memory = [parcel for parcel in self._in_memory if parcel.size_bytes]
+        if sum(parcel.size_bytes for parcel in self._in_memory) > LARGEST_MEMORY_BYTES:
+            self.dropped += sum(block.values.size for block in rows.metrics)
+            rows = Rows(rows.tables)
         if self._memory is None:
             self._memory = _MemoryParcel(self._take_number())
-        self._memory.add(tables)
+            self._in_memory.append(self._memory)
+        self._memory.append(rows)
 
     def is_large(self) -> bool:
         """Whether the present parcel should be sent before its time."""
-        return self._file is not None and self._file.size_bytes > _LARGEST_PARCEL_BYTES
+        present = self._file or self._memory
+        return present is not None and present.size_bytes > LARGEST_PARCEL_BYTES
 
     def seal(self) -> None:
         """End the present parcel; the next rows begin another."""
@@ -142,3 +154,7 @@ class Outbox:
         number = self._header.number
         self._header = replace(self._header, number=number + 1)
         return number
+
+
+def _size_bytes(rows: Rows) -> int:
+    return sum(int(part.nbytes) for part in rows.tables.values()) + sum(block.rows.nbytes for block in rows.metrics)

@@ -1,26 +1,29 @@
-"""The recorder: takes the facts of one run and brings them to the lake from a thread of its own."""
+"""The recorder: takes the facts of one run and brings them to the lake from threads of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_lde.capture import redact, redact_text
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording._buffer import Buffer, blocks_to_arrow
-from lightning_lde.recording._outbox import Outbox
+from lightning_lde.recording import _current
+from lightning_lde.recording._buffer import Buffer
+from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._process import describe_process
+from lightning_lde.recording._resume import RunState
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import SpoolHeader, spool_root
-from lightning_lde.recording._summary import Summary
 from lightning_lde.recording._sync import sync_spools
 from lightning_lde.recording._writer import LakeWriter
 from lightning_lde.schema import (
@@ -34,24 +37,45 @@ from lightning_lde.schema import (
     storable_text,
     utc_now,
 )
+from lightning_lde.system import StepClock, SystemMonitor
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FACTS_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT_S = 300.0
 FINISH_PATIENCE_S = 5.0
-SPOOL_EVERY_S = 1.0
+INTERRUPTED_TIMEOUT_S = 10.0
+SPOOL_EVERY_S = 0.5
 LONGEST_FLUSH_S = 60.0
 LONGEST_INTERVAL_S = 3600.0
 LARGEST_RUNNING_SUMMARY = 1000
+LARGEST_BUFFER = 1 << 17
 _SHARE_OF_AGE = 1 / 20
+_LARGEST_STEP = 1 << 53
+
+
+class Moment(NamedTuple):
+    """Where a training stands.
+
+    Attributes:
+        step: The logger's step.
+        global_step: Optimizer steps so far.
+        epoch: The epoch.
+        context: ``"train"``, ``"val"``, ``"test"`` or ``"predict"``.
+    """
+
+    step: int | None = None
+    global_step: int | None = None
+    epoch: int | None = None
+    context: str | None = None
 
 
 class Recorder:
     """Records one run into a lake without ever making the training wait or fail.
 
-    A fact costs an append to a buffer. A thread of its own empties the buffer every second into a
+    A fact costs an append to a buffer. A thread of its own empties the buffer twice a second into a
     spool on the local disk, which survives the death of the process, and sends what lies there to the
     lake every ``flush_every_s`` seconds, later less often, together with a heartbeat. What the lake
     does not take waits in the spool; ``lde sync``, or the next run on the machine, sends what a dead
@@ -70,6 +94,15 @@ class Recorder:
             its age later, at most a minute.
         storage_options: fsspec's options for the lake's protocol, for S3 as s3fs spells them.
         on_error: ``"warn"`` says once what could not be written, ``"raise"`` raises at the end of the segment.
+        system_metrics_every_s: Seconds between two readings of processor, memory, disk, network and GPUs, on a
+            thread of their own; None for none.
+        resume: What ``checkpoint_state`` returned when a checkpoint was written: the run goes on from there.
+
+    Attributes:
+        run_id: The run's id.
+        moment: Asked where the training stands, by `log_now` and for system metrics; None says that nothing is to
+            be logged now.
+        clock: Fed by a training loop, it adds throughput and waiting for data to the system metrics.
 
     Raises:
         ConfigurationError: If ``flush_every_s`` is no positive number of seconds up to an hour.
@@ -97,20 +130,45 @@ class Recorder:
         flush_every_s: float = 5.0,
         storage_options: Mapping[str, Any] | None = None,
         on_error: str = "warn",
+        system_metrics_every_s: float | None = 10.0,
+        resume: Mapping[str, Any] | None = None,
     ) -> None:
-        check_interval(flush_every_s)
+        check_interval("flush_every_s", flush_every_s)
+        if system_metrics_every_s is not None:
+            check_interval("system_metrics_every_s", system_metrics_every_s)
         storage = lake if isinstance(lake, LakeStorage) else LakeStorage(lake, storage_options)
-        self.run_id = new_run_id()
         self._storage = storage
         self._on_error = on_error
         self._flush_every_s = flush_every_s
+        self._began = time.monotonic()
         now = utc_now()
-        project = _words(project) or ""
-        self._header = SpoolHeader(storage.absolute_url, project, now.date().isoformat(), self.run_id, number=0)
-        self._writer = LakeWriter(storage, self._header)
+        writer = new_run_id()
+        run = Run(
+            run_id=writer,
+            segment=-1,
+            revision=0,
+            project=_words(project) or "",
+            experiment=_words(experiment),
+            name=_words(name),
+            tags=redact({str(key): str(value) for key, value in (tags or {}).items()}),
+            status=RunStatus.RUNNING,
+            started_at=now,
+            heartbeat_at=now,
+            heartbeat_every_s=flush_every_s,
+        )
+        self._resumes = RunState.from_dict(resume)
+        self._run = run if self._resumes is None else replace(run, **self._resumes.applied_to(run))
+        self._age_before_s = (now - self._run.started_at).total_seconds()
+        self._run_lock = threading.Lock()
+        self.run_id = self._run.run_id
+        header = SpoolHeader(
+            storage.absolute_url, self._run.project, now.date().isoformat(), self.run_id, writer, number=0
+        )
         self._buffer = Buffer()
-        self._summary = Summary()
-        self._outbox: Outbox | None = None
+        self._journal = Journal(header, self._buffer, self._refused)
+        self._journal.summary.restore(self._run.summary)
+        self._writer = LakeWriter(storage, header)
+        self._facts = Sender("lde-facts")
         self._rows = Sender("lde-rows", self._say_that_rows_wait)
         self._files = Sender("lde-files")
         self._failure: Exception | None = None
@@ -120,24 +178,15 @@ class Recorder:
         self._wake = threading.Event()
         self._final: dict[str, Any] | None = None
         self._thread: threading.Thread | None = None
-        self._run_lock = threading.Lock()
-        self._run = Run(
-            run_id=self.run_id,
-            segment=-1,
-            revision=0,
-            project=project,
-            experiment=_words(experiment),
-            name=_words(name),
-            tags=redact({str(key): str(value) for key, value in (tags or {}).items()}),
-            status=RunStatus.RUNNING,
-            started_at=now,
-            heartbeat_at=now,
-            heartbeat_every_s=flush_every_s,
-        )
+        self.moment: Callable[[], Moment | None] = Moment
+        self.clock = StepClock()
+        self._monitor: SystemMonitor | None = None
+        if system_metrics_every_s is not None:
+            self._monitor = SystemMonitor(self._log_system, every_s=system_metrics_every_s, clock=self.clock)
 
     def __enter__(self) -> Recorder:
         self.start_segment("run")
-        describe_process(self)
+        self.describe_later(lambda: describe_process(self))
         return self
 
     def __exit__(
@@ -155,7 +204,7 @@ class Recorder:
 
     @property
     def segment(self) -> int:
-        """The number of the present segment, from zero."""
+        """The number of the present segment: from zero, or a larger number where a run goes on from a checkpoint."""
         return self._run.segment
 
     @property
@@ -175,13 +224,80 @@ class Recorder:
             stage: ``"fit"``, ``"validate"``, ``"test"``, ``"predict"`` or a word of the caller's.
         """
         self._change(segment=self._run.segment + 1, status=RunStatus.RUNNING, stage=stage, ended_at=None)
+        resumes, self._resumes = self._resumes, None
+        if resumes is not None:
+            self.record("resumes", resumes.as_row(self.segment))
         self._final = None
         self._thread = threading.Thread(target=self._work, name="lde-spool", daemon=True)
         self._thread.start()
+        if self._monitor is not None:
+            self._monitor.start()
+        _current.opened(self)
+
+    def resume(self, state: Mapping[str, Any] | None) -> None:
+        """Let the next segment go on from a checkpoint that an earlier segment of this run wrote.
+
+        Args:
+            state: What ``checkpoint_state`` returned then.
+        """
+        self._resumes = RunState.from_dict(state)
+
+    def checkpoint_state(self, moment: Moment | None = None, *, identity: str | None = None) -> dict[str, Any]:
+        """What a checkpoint has to keep, so that training which goes on from it goes on in this run.
+
+        All points up to here are on the local disk when this returns: none before the checkpoint can be lost
+        with the process.
+
+        Args:
+            moment: Where the training stands; None asks ``moment``.
+            identity: What must be equal for a training to be the same run.
+
+        Returns:
+            Plain words, numbers and dicts, for the argument ``resume``.
+        """
+        moment = moment or self.moment() or Moment()
+        # A disk that cannot be written is reported at the end, by the thread that works with it.
+        with contextlib.suppress(OSError):
+            self._journal.spool_metrics()
+        summary = self._journal.summary.as_dict()
+        first = ("weights_start_id", "dataset_config_id", "pipeline_config_id")
+        return RunState(
+            run_id=self.run_id,
+            started_at=self._run.started_at.isoformat(),
+            segment=self.segment,
+            step=moment.step,
+            global_step=moment.global_step,
+            epoch=moment.epoch,
+            identity=identity,
+            facts={name: value for name in first if (value := getattr(self._run, name)) is not None},
+            summary=summary if len(summary) <= LARGEST_RUNNING_SUMMARY else {},
+        ).as_dict()
 
     def update(self, **facts: Any) -> None:
         """Set columns of the run's row, for example ``seed=1`` or ``weights_end_id=…``."""
         self._change(**facts)
+
+    def describe_later(self, task: Callable[[], None]) -> threading.Event:
+        """Find out facts in the background, one task after the other; the segment's end waits for them.
+
+        Args:
+            task: What to do; its error becomes an event of the run.
+
+        Returns:
+            What is set when the task is done.
+        """
+        done = threading.Event()
+
+        def describe() -> None:
+            try:
+                task()
+            except Exception as error:
+                self.say_once("capture", f"a fact of the run could not be captured: {words_of(error)}")
+            finally:
+                done.set()
+
+        self._facts.add(describe)
+        return done
 
     def record(self, table: str, *records: Record) -> None:
         """Add rows of any table."""
@@ -207,15 +323,23 @@ class Recorder:
             context: ``"train"``, ``"val"``, ``"test"`` or ``"system"``.
             source: ``"logged"`` for exact values, ``"sampled"`` for values read between steps.
         """
-        self._buffer.add_metrics(
-            values,
-            segment=self._run.segment,
-            step=step,
-            global_step=global_step,
-            epoch=epoch,
-            context=context,
-            source=source,
-        )
+        if type(step) is not int and step is not None:
+            step = self._whole_number(step)
+        waiting = self._buffer.add_metrics(values, self._run.segment, step, global_step, epoch, context, source)
+        if waiting > LARGEST_BUFFER:
+            self._spool_here()
+
+    def log_now(self, values: Mapping[str, Any], step: int | None = None) -> None:
+        """Add the values of metrics at the present moment of the training.
+
+        Args:
+            values: Number, or tensor of one element, by name. Tensors are not waited for.
+            step: Another step than the training's.
+        """
+        moment = self.moment()
+        if moment is not None:
+            at = moment.step if step is None else step
+            self.log(values, step=at, global_step=moment.global_step, epoch=moment.epoch, context=moment.context)
 
     def add_event(self, kind: str, message: str, *, level: str = "info") -> None:
         """Note a moment of the run."""
@@ -273,6 +397,8 @@ class Recorder:
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
         """End the segment: write what is left, then merge the run's files into one per table.
 
+        It takes at most some minutes where files have to be uploaded, and seconds where the process was asked to end.
+
         Args:
             status: A word of ``RunStatus``.
             stop_reason: Why the training ended.
@@ -286,23 +412,28 @@ class Recorder:
         """
         if self._thread is None:
             return True
+        _current.closed(self)
+        if self._monitor is not None:
+            self._monitor.stop()
+        hurry = status in {RunStatus.INTERRUPTED, RunStatus.REQUEUED}
+        limit_s = INTERRUPTED_TIMEOUT_S if hurry else UPLOAD_TIMEOUT_S
+        self._facts.drain(timeout_s=min(limit_s, FACTS_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
         # Files first: who sees the run finished must see its files too.
-        stored = self._files.drain(timeout_s=UPLOAD_TIMEOUT_S, patience_s=FINISH_PATIENCE_S)
-        now = utc_now()
+        stored = self._files.drain(timeout_s=limit_s, patience_s=FINISH_PATIENCE_S)
         self._final = {
             "status": status,
             "stop_reason": stop_reason or self._run.stop_reason,
             "exception": exception or self._run.exception,
-            "ended_at": now,
-            "duration_s": (now - self._run.started_at).total_seconds(),
+            "ended_at": utc_now(),
+            "duration_s": self._age_s(),
         }
         self._wake.set()
         self._thread.join()
         self._thread = None
-        sent = self._rows.drain(timeout_s=FINISH_TIMEOUT_S, patience_s=FINISH_PATIENCE_S)
+        sent = self._rows.drain(timeout_s=min(limit_s, FINISH_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
         if sent:
-            self._leave_disk()
-        complete = stored and sent and self._failure is None
+            self._journal.close()
+        complete = stored and sent and self._failure is None and not self._journal.dropped
         if not complete:
             self._report(self._failure or self._rows.error or self._files.error)
         return complete
@@ -311,6 +442,34 @@ class Recorder:
         with self._run_lock:
             self._run = replace(self._run, **facts)
 
+    def _age_s(self) -> float:
+        """Seconds since the run began, whatever happens to the clock meanwhile."""
+        return self._age_before_s + time.monotonic() - self._began
+
+    def _log_system(self, values: Mapping[str, float]) -> None:
+        step, global_step, epoch, _ = self.moment() or Moment()
+        self.log(values, step=step, global_step=global_step, epoch=epoch, context="system", source="sampled")
+
+    def _refused(self, sentence: str) -> None:
+        self.add_event("refused", sentence, level="warning")
+
+    def _whole_number(self, step: object) -> int | None:
+        try:
+            number = operator.index(step)  # type: ignore[arg-type]
+        except TypeError:
+            self.say_once("refused", f"a step is a whole number, not a {type(step).__name__}: it was left out")
+            return None
+        if abs(number) > _LARGEST_STEP:
+            self.say_once("refused", f"step {number} is too large: it was left out")
+            return None
+        return number
+
+    def _spool_here(self) -> None:
+        """Write to the disk on the caller's thread: it fills the buffer faster than another one empties it."""
+        with contextlib.suppress(OSError):
+            self._journal.spool_metrics()
+        self._wake.set()
+
     # The spool's thread --------------------------------------------------------------------------
 
     def _work(self) -> None:
@@ -318,10 +477,11 @@ class Recorder:
         while True:
             final = self._final
             try:
-                self._spool()
-                if final is not None or time.monotonic() >= next_flush:
+                self._journal.spool()
+                if final is not None or self._journal.is_large() or time.monotonic() >= next_flush:
                     next_flush = time.monotonic() + self._flush_interval_s()
-                    self._seal(final)
+                    self._journal.seal(functools.partial(self._state, final))
+                    self._rows.add(self._send)
             except Exception as error:
                 self._failure = error
             if final is not None:
@@ -330,50 +490,23 @@ class Recorder:
             self._wake.wait(min(SPOOL_EVERY_S, self._flush_every_s))
             self._wake.clear()
 
-    def _boxes(self) -> Outbox:
-        if self._outbox is None:
-            self._outbox = Outbox(spool_root(), self._header)
-        return self._outbox
-
-    def _spool(self) -> None:
-        outbox = self._boxes()
-        tables, refused = self._buffer.take_records()
-        outbox.add(tables)
-        for blocks, errors in self._buffer.take_metrics():
-            refused += errors
-            self._summary.add(blocks)
-            outbox.add({"metrics": blocks_to_arrow(self.run_id, blocks)})
-            if outbox.is_large():
-                self._seal(None)
-        for sentence in refused:
-            self.add_event("refused", sentence, level="warning")
-        if refused:
-            outbox.add(self._buffer.take_records()[0])
-
-    def _seal(self, final: Mapping[str, Any] | None) -> None:
-        """End the present parcel with the run's state, and have it sent."""
-        outbox = self._boxes()
-        outbox.add({"runs": self._state(final)})
-        outbox.seal()
-        self._rows.add(self._send)
-
     def _state(self, final: Mapping[str, Any] | None) -> pa.Table:
         facts: dict[str, Any] = dict(final or {})
         # Readers take a run for lost after three heartbeats that did not come.
         facts |= {"heartbeat_at": utc_now(), "heartbeat_every_s": 2 * self._flush_interval_s()}
-        if len(self._summary) <= LARGEST_RUNNING_SUMMARY or final is not None:
-            facts["summary"] = self._summary.as_dict()
+        summary = self._journal.summary
+        if len(summary) <= LARGEST_RUNNING_SUMMARY or final is not None:
+            facts["summary"] = summary.as_dict()
         self._change(revision=self._run.revision + 1, **facts)
         return records_to_arrow("runs", [self._run])
 
     def _flush_interval_s(self) -> float:
-        age_s = (utc_now() - self._run.started_at).total_seconds()
-        return max(self._flush_every_s, min(age_s * _SHARE_OF_AGE, LONGEST_FLUSH_S))
+        return max(self._flush_every_s, min(self._age_s() * _SHARE_OF_AGE, LONGEST_FLUSH_S))
 
     # The sender's thread -------------------------------------------------------------------------
 
     def _send(self) -> None:
-        self._writer.send(self._boxes())
+        self._writer.send(self._journal.outbox)
         if not self._orphans_sent:
             self._orphans_sent = True
             here = self._storage.absolute_url
@@ -385,14 +518,8 @@ class Recorder:
         with contextlib.suppress(Exception):
             self._writer.merge()
 
-    def _leave_disk(self) -> None:
-        outbox = self._boxes()
-        outbox.close()
-        self._header = replace(self._header, number=outbox.next_number)
-        self._outbox = None
-
     def _say_that_rows_wait(self, error: Exception) -> None:
-        place = "in memory" if self._outbox is None or self._outbox.path is None else f"in {self._outbox.path}"
+        place = "in memory" if self._journal.path is None else f"in {self._journal.path}"
         message = f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}"
         if not self._warned:
             tell(message, RecordingWarning)
@@ -400,8 +527,10 @@ class Recorder:
     def _report(self, error: Exception | None) -> None:
         reason = error or f"the lake did not answer within {FINISH_TIMEOUT_S:.0f} s"
         message = f"run {self.run_id} is not completely in the lake at {self._storage.url}: {reason}"
-        if self._outbox is not None and self._outbox.path is not None:
-            message += f"; the rest waits in {self._outbox.path}, send it with: lde sync"
+        if self._journal.path is not None:
+            message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
+        if self._journal.dropped:
+            message += f"; {self._journal.dropped} metric values were dropped, disk and memory were full"
         told, self._warned = self._warned, True
         self._failure = None
         if self._on_error == "raise":
@@ -410,16 +539,20 @@ class Recorder:
             tell(message, RecordingWarning)
 
 
-def check_interval(flush_every_s: object) -> None:
+def check_interval(name: str, seconds: object) -> None:
     """Refuse an interval that is no positive number of seconds up to an hour.
+
+    Args:
+        name: What it is called.
+        seconds: The interval.
 
     Raises:
         ConfigurationError: If it is anything else.
     """
-    number = isinstance(flush_every_s, (int, float)) and not isinstance(flush_every_s, bool)
-    if not number or not 0 < flush_every_s <= LONGEST_INTERVAL_S:  # type: ignore[operator]
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= LONGEST_INTERVAL_S:  # type: ignore[operator]
         raise ConfigurationError(
-            f"flush_every_s is {flush_every_s!r}: give seconds, more than 0 and at most {LONGEST_INTERVAL_S:.0f}"
+            f"{name} is {seconds!r}: give seconds, more than 0 and at most {LONGEST_INTERVAL_S:.0f}"
         )
 
 

@@ -8,11 +8,13 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+from lightning_lde.recording._blocks import MetricBlock, decode_blocks, encode_blocks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,9 +22,28 @@ if TYPE_CHECKING:
 SPOOL_VARIABLE = "LDE_SPOOL_DIR"
 SUFFIX = ".spool"
 
-_MAGIC = b"LDESPOOL1\n"
-_FRAME = struct.Struct("<II")
+Piece: TypeAlias = "bytes | memoryview"
+
+_MAGIC = b"LDESPOOL2\n"
+_FRAME = struct.Struct("<QI")
+_TABLE, _METRICS = b"T", b"M"
 _LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that travel together: of any table as Arrow, those of ``metrics`` as blocks of numbers.
+
+    Attributes:
+        tables: Rows by table.
+        metrics: Metric values.
+    """
+
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    metrics: list[MetricBlock] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.metrics)
 
 
 @dataclass(frozen=True)
@@ -33,13 +54,15 @@ class SpoolHeader:
         lake: The lake's address.
         project: The project.
         day: The UTC day the writer started, in ISO form.
-        writer: The run's id.
+        run_id: The run.
+        writer: Who writes: the run's id, or another UUIDv7 where a process continues the run of another.
         number: The segment number that the rows get in the lake.
     """
 
     lake: str
     project: str
     day: str
+    run_id: str
     writer: str
     number: int
 
@@ -91,50 +114,71 @@ class SpoolFile:
         self.path = path
         self.size_bytes = 0
         self._file: BinaryIO = path.open("xb")
-        self._write(_MAGIC + _frame(json.dumps(asdict(header)).encode()))
+        self._write([_MAGIC, *_frame([json.dumps(asdict(header)).encode()])])
 
-    def append(self, tables: Mapping[str, pa.Table]) -> None:
-        """Add rows of some tables.
+    def append(self, rows: Rows) -> None:
+        """Add rows.
 
         Raises:
             OSError: If the disk is full; what was written before stays readable.
         """
-        self._write(b"".join(_frame(_encode(table, rows)) for table, rows in tables.items()))
+        self._write(encode_rows(rows))
 
     def close(self) -> None:
         """No more rows will come."""
         self._file.close()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, pieces: Sequence[Piece]) -> None:
         try:
-            self._file.write(data)
+            self._file.writelines(pieces)
             self._file.flush()
         except OSError:
             # A torn frame would hide all that came after it.
             self._file.truncate(self.size_bytes)
             self._file.seek(self.size_bytes)
             raise
-        self.size_bytes += len(data)
+        self.size_bytes += sum(map(len, pieces))
 
 
-def read_spool(path: Path) -> tuple[SpoolHeader, dict[str, pa.Table]]:
-    """Header and rows of a file, up to the first frame that is torn or damaged.
+def read_header(path: Path) -> SpoolHeader:
+    """Where the rows of a spool file belong.
 
     Raises:
         ValueError: If it is no spool file or its header is damaged.
     """
-    import pyarrow as pa
-
-    frames = _frames(path)
     try:
-        header = SpoolHeader(**json.loads(next(frames)))
+        with path.open("rb") as file:
+            return SpoolHeader(**json.loads(bytes(next(_frames(file)))))
     except (StopIteration, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a readable spool file") from error
-    tables: dict[str, list[pa.Table]] = {}
-    for payload in frames:
-        rows = pa.ipc.open_stream(payload).read_all()
-        tables.setdefault(rows.schema.metadata[b"lde.table"].decode(), []).append(rows)
-    return header, {table: pa.concat_tables(parts) for table, parts in tables.items()}
+
+
+class SpoolRows:
+    """The rows of a spool file, read anew at each pass, up to the first portion that is torn or damaged.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Rows]:
+        with self._path.open("rb") as file:
+            frames = _frames(file)
+            next(frames, None)
+            for payload in frames:
+                yield _decode(payload)
+
+
+def encode_rows(rows: Rows) -> list[Piece]:
+    """Rows as the frames that stand for them in a spool."""
+    pieces: list[Piece] = []
+    for table, part in rows.tables.items():
+        pieces += _frame([_TABLE, _encode_table(table, part)])
+    if rows.metrics:
+        pieces += _frame([_METRICS, *encode_blocks(rows.metrics)])
+    return pieces
 
 
 def orphaned_folders(root: Path) -> Iterator[Path]:
@@ -177,7 +221,7 @@ def remove_if_empty(folder: Path) -> None:
         return
 
 
-def _encode(table: str, rows: pa.Table) -> bytes:
+def _encode_table(table: str, rows: pa.Table) -> bytes:
     import pyarrow as pa
 
     metadata = {**(rows.schema.metadata or {}), b"lde.table": table.encode()}
@@ -187,17 +231,32 @@ def _encode(table: str, rows: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _frame(payload: bytes) -> bytes:
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+def _decode(payload: memoryview) -> Rows:
+    import pyarrow as pa
+
+    kind, content = bytes(payload[:1]), payload[1:]
+    if kind == _METRICS:
+        return Rows(metrics=list(decode_blocks(content)))
+    rows = pa.ipc.open_stream(pa.py_buffer(content)).read_all()
+    return Rows({rows.schema.metadata[b"lde.table"].decode(): rows})
 
 
-def _frames(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+def _frame(pieces: Sequence[Piece]) -> list[Piece]:
+    checksum = 0
+    for piece in pieces:
+        checksum = zlib.crc32(piece, checksum)
+    return [_FRAME.pack(sum(map(len, pieces)), checksum), *pieces]
+
+
+def _frames(file: BinaryIO) -> Iterator[memoryview]:
+    if file.read(len(_MAGIC)) != _MAGIC:
+        return
+    size_bytes = os.fstat(file.fileno()).st_size
+    while len(head := file.read(_FRAME.size)) == _FRAME.size:
+        length, checksum = _FRAME.unpack(head)
+        if length > size_bytes:
             return
-        while len(head := file.read(_FRAME.size)) == _FRAME.size:
-            length, checksum = _FRAME.unpack(head)
-            payload = file.read(length)
-            if len(payload) < length or zlib.crc32(payload) != checksum:
-                return
-            yield payload
+        payload = file.read(length)
+        if len(payload) < length or zlib.crc32(payload) != checksum:
+            return
+        yield memoryview(payload)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_lde.recording._buffer import MetricBlock
+    from lightning_lde.recording._blocks import MetricBlock
 
 
 class Summary:
@@ -19,15 +19,16 @@ class Summary:
         return len(self._rows)
 
     def add(self, blocks: Iterable[MetricBlock]) -> None:
-        """Take in new values."""
+        """Take in new values; those of the system are no result of the run."""
         import numpy as np
 
-        for block in blocks:
-            if not block.names:
+        # Where blocks share a name, the one that was logged to last has its last value.
+        for block in sorted(blocks, key=lambda block: float(block.rows[-1, 0])):
+            if block.context == "system":
                 continue
-            lowest = np.fmin.reduce(block.matrix, axis=0).tolist()
-            highest = np.fmax.reduce(block.matrix, axis=0).tolist()
-            last = block.matrix[-1].tolist()
+            lowest = np.fmin.reduce(block.values, axis=0).tolist()
+            highest = np.fmax.reduce(block.values, axis=0).tolist()
+            last = block.values[-1].tolist()
             for name, *values in zip(block.names, last, lowest, highest, strict=True):
                 self._add(name, *values)
 
@@ -37,6 +38,10 @@ class Summary:
         if lowest == lowest:
             row["min"] = min(lowest, row.get("min", lowest))
             row["max"] = max(highest, row.get("max", highest))
+
+    def restore(self, rows: Mapping[str, Mapping[str, float]]) -> None:
+        """Go on from what another process had."""
+        self._rows = {name: dict(row) for name, row in rows.items()}
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """A copy: ``{name: {"last": …, "min": …, "max": …}}``."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightning_lde.lake import HotFile, LakeStorage
+from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._spool import (
+    Rows,
     SpoolHeader,
+    SpoolRows,
     orphaned_folders,
-    read_spool,
+    read_header,
     remove_if_empty,
     spool_files,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,46 @@ def sync_spools(root: Path, open_lake: Callable[[str], LakeStorage | None]) -> I
         remove_if_empty(folder)
 
 
-def send_tables(storage: LakeStorage, header: SpoolHeader, tables: Mapping[str, pa.Table]) -> list[HotFile]:
+def send_rows(storage: LakeStorage, header: SpoolHeader, portions: Iterable[Rows]) -> Iterator[tuple[HotFile, int]]:
     """Write the rows of one parcel, the state of the run last.
 
     Whoever sees a run finished sees everything else of it too.
+
+    Args:
+        storage: The lake.
+        header: Where the rows belong.
+        portions: The rows; they are gone through twice.
+
+    Yields:
+        Each file that was made, and how many rows are in it.
     """
-    return [
-        storage.append(
-            table,
-            tables[table],
-            project=header.project,
-            day=header.partition_day,
-            writer=header.writer,
-            first=header.number,
-        )
-        for table in sorted(tables, key=lambda name: name == "runs")
-    ]
+    import pyarrow as pa
+
+    append = functools.partial(
+        storage.append,
+        project=header.project,
+        day=header.partition_day,
+        writer=header.writer,
+        first=header.number,
+    )
+    tables: dict[str, list[pa.Table]] = {}
+    has_metrics = False
+    for rows in portions:
+        has_metrics = has_metrics or bool(rows.metrics)
+        for table, part in rows.tables.items():
+            tables.setdefault(table, []).append(part)
+    if has_metrics:
+        count = sum(block.values.size for rows in portions for block in rows.metrics)
+        blocks = (block for rows in portions for block in rows.metrics)
+        yield append("metrics", blocks_to_tables(header.run_id, blocks)), count
+    for table in sorted(tables, key=lambda name: name == "runs"):
+        whole = pa.concat_tables(tables[table])
+        yield append(table, whole), whole.num_rows
 
 
 def _send(path: Path, open_lake: Callable[[str], LakeStorage | None]) -> SyncOutcome | None:
     try:
-        header, tables = read_spool(path)
+        header = read_header(path)
     except (OSError, ValueError) as error:
         return SyncOutcome(path, error=str(error))
     try:
@@ -87,8 +106,8 @@ def _send(path: Path, open_lake: Callable[[str], LakeStorage | None]) -> SyncOut
         if storage is None:
             return None
         storage.initialise()
-        send_tables(storage, header, tables)
+        sent = sum(count for _, count in send_rows(storage, header, SpoolRows(path)))
     except Exception as error:
-        return SyncOutcome(path, header.writer, header.lake, error=f"{type(error).__name__}: {error}")
+        return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     path.unlink(missing_ok=True)
-    return SyncOutcome(path, header.writer, header.lake, rows=sum(rows.num_rows for rows in tables.values()))
+    return SyncOutcome(path, header.run_id, header.lake, rows=sent)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lightning_lde.lake import HotFile, LakeStorage
+from lightning_lde.recording._blocks import ROWS_PER_GROUP
 from lightning_lde.recording._outbox import Outbox
 from lightning_lde.recording._spool import SpoolHeader
-from lightning_lde.recording._sync import send_tables
+from lightning_lde.recording._sync import send_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LARGEST_MERGE_ROWS = 4_000_000
+_LARGEST_IN_MEMORY_ROWS = 1_000_000
 
 
 class LakeWriter:
@@ -28,7 +30,7 @@ class LakeWriter:
     def __init__(self, storage: LakeStorage, header: SpoolHeader) -> None:
         self._storage = storage
         self._header = header
-        self._files: dict[str, list[HotFile]] = defaultdict(list)
+        self._files: dict[str, dict[HotFile, int]] = defaultdict(dict)
         self._initialised = False
 
     def open(self) -> None:
@@ -42,36 +44,55 @@ class LakeWriter:
         self.open()
         while (parcel := outbox.first()) is not None:
             header = replace(self._header, number=parcel.number)
-            for file in send_tables(self._storage, header, parcel.tables()):
-                self._files[file.table].append(file)
+            for file, count in send_rows(self._storage, header, parcel.rows()):
+                self._files[file.table][file] = count
             outbox.sent(parcel)
 
     def merge(self) -> None:
         """Replace the run's files of each table by one; the parts go when the whole is there."""
-        import pyarrow as pa
-
         for table, files in self._files.items():
             if len(files) < 2:
                 continue
-            parts = [self._storage.read(file) for file in files]
-            if sum(part.num_rows for part in parts) > _LARGEST_MERGE_ROWS:
-                continue
-            rows = pa.concat_tables(parts, promote_options="permissive")
+            first, *_, last = files
+            count = sum(files.values())
+            groups = _coalesced(self._rows(files))
             merged = self._storage.append(
                 table,
-                _last_states(rows) if table == "runs" else rows,
+                _last_states(groups) if table == "runs" else groups,
                 project=self._header.project,
                 day=self._header.partition_day,
                 writer=self._header.writer,
-                first=files[0].first,
-                last=files[-1].last,
+                first=first.first,
+                last=last.last,
+                in_memory=count <= _LARGEST_IN_MEMORY_ROWS,
             )
-            self._files[table] = [merged]
+            self._files[table] = {merged: count}
             for file in files:
                 self._storage.remove(file)
 
+    def _rows(self, files: Iterable[HotFile]) -> Iterator[pa.Table]:
+        for file in files:
+            yield from self._storage.read_groups(file)
 
-def _last_states(rows: pa.Table) -> pa.Table:
+
+def _coalesced(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in few large tables instead of many small ones."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for table in tables:
+        if waiting and sum(part.num_rows for part in waiting) + table.num_rows > ROWS_PER_GROUP:
+            yield pa.concat_tables(waiting)
+            waiting = []
+        waiting.append(table)
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _last_states(tables: Iterable[pa.Table]) -> pa.Table:
     """The last state of each segment."""
+    import pyarrow as pa
+
+    rows = pa.concat_tables(tables)
     last = {segment: index for index, segment in enumerate(rows.column("segment").to_pylist())}
     return rows.take(sorted(last.values()))

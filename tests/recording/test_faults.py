@@ -221,7 +221,7 @@ def test_a_failing_disk_thread_is_reported(lake: Lake, monkeypatch: pytest.Monke
     def broken(*_: object) -> None:
         raise RuntimeError("spool broke")
 
-    monkeypatch.setattr(recorder, "_spool", broken)
+    monkeypatch.setattr(recorder._journal, "spool", broken)
     with pytest.warns(RecordingWarning, match="spool broke"):
         recorder.finish_segment("finished")
 

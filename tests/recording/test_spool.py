@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,21 +20,31 @@ from lightning_lde.errors import RecordingWarning
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording import Recorder, sync_spools
 from lightning_lde.recording._outbox import Outbox
-from lightning_lde.recording._spool import SpoolFile, SpoolFolder, SpoolHeader, read_spool, spool_files
+from lightning_lde.recording._spool import (
+    Rows,
+    SpoolFile,
+    SpoolFolder,
+    SpoolHeader,
+    SpoolRows,
+    read_header,
+    spool_files,
+)
 from lightning_lde.schema import Event, new_run_id, records_to_arrow, utc_now
 
-HEADER = SpoolHeader("lake", "p/ü", "2026-11-21", new_run_id(), 3)
+RUN = new_run_id()
+HEADER = SpoolHeader("lake", "p/ü", "2026-11-21", RUN, RUN, 3)
 
 
-def rows(*messages: str) -> dict[str, pa.Table]:
+def rows(*messages: str) -> Rows:
     events = [
         Event(run_id="r", segment=0, time=utc_now(), level="info", kind="k", message=message) for message in messages
     ]
-    return {"events": records_to_arrow("events", events)}
+    return Rows({"events": records_to_arrow("events", events)})
 
 
-def messages(tables: dict[str, pa.Table]) -> list[str]:
-    return tables["events"].column("message").to_pylist() if "events" in tables else []
+def messages(portions: Iterable[Rows]) -> list[str]:
+    tables = [portion.tables["events"] for portion in portions]
+    return [message for table in tables for message in table.column("message").to_pylist()]
 
 
 def send_all(root: Path) -> list[str | None]:
@@ -45,8 +55,8 @@ def test_a_file_reads_back(tmp_path: Path) -> None:
     file = SpoolFile(tmp_path / "000003.spool", HEADER)
     file.append(rows("a", "b"))
     file.append(rows("c"))
-    assert read_spool(file.path)[0] == HEADER
-    assert messages(read_spool(file.path)[1]) == ["a", "b", "c"]
+    assert read_header(file.path) == HEADER
+    assert messages(SpoolRows(file.path)) == ["a", "b", "c"]
     file.close()
 
 
@@ -64,11 +74,10 @@ def test_a_torn_or_damaged_file_gives_a_true_beginning(tmp_path: Path, cut: floa
         data[min(int(flip * len(data)), len(data) - 1)] ^= 0x40
     path.write_bytes(data)
     try:
-        header, tables = read_spool(path)
+        assert read_header(path) == HEADER
     except ValueError:
         return
-    assert header == HEADER
-    found = messages(tables)
+    found = messages(SpoolRows(path))
     assert found == whole[: len(found)]
     if flip is None and cut == 1.0:
         assert found == whole
@@ -122,7 +131,7 @@ def test_without_a_disk_rows_wait_in_memory(tmp_path: Path) -> None:
     outbox.seal()
     found = []
     while (parcel := outbox.first()) is not None:
-        found.append((parcel.number, messages(parcel.tables())))
+        found.append((parcel.number, messages(parcel.rows())))
         outbox.sent(parcel)
     assert found == [(3, ["a", "b"]), (4, ["c"])]
 
@@ -139,7 +148,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path: Path, monkeypatch: pytest.
     outbox.seal()
     found = []
     while (parcel := outbox.first()) is not None:
-        found += messages(parcel.tables())
+        found += messages(parcel.rows())
         outbox.sent(parcel)
     assert found == ["a", "b"]
     outbox.close()
@@ -158,7 +167,7 @@ def test_a_lake_that_stays_away_can_be_sent_to_later(tmp_path: Path, own_spool: 
     blocker.unlink()
     # The folder is locked as long as this process lives; another one cannot take it, a dead one's is free.
     assert send_all(own_spool) == []
-    recorder._outbox.close()  # type: ignore[union-attr]
+    recorder._journal.close()
     assert set(send_all(own_spool)) == {None}
     lake = Lake(blocker / "lake")
     assert lake.sql("select count(distinct step) as d, count(*) as n from metrics").to_pylist() == [

@@ -1,0 +1,164 @@
+"""Metric values as blocks of numbers: compact in memory and in the spool, rows of the table ``metrics`` in the lake."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lightning_lde.schema import arrow_schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+MOMENT = ("time_us", "step", "global_step", "epoch")
+"""What each row of a block begins with; NaN stands for what is not known."""
+
+ROWS_PER_GROUP = 1 << 16
+
+_HEAD = struct.Struct("<I")
+_LOADER_MARK = re.compile(r"/dataloader_idx_(\d+)$")
+
+
+class MetricBlock(NamedTuple):
+    """Values that were logged under the same names, one row per call.
+
+    Attributes:
+        names: The names as they were logged.
+        context: ``"train"``, ``"val"``, ``"test"``, ``"system"`` or None.
+        source: ``"logged"`` or ``"sampled"``.
+        segment: The segment of the run.
+        rows: 64-bit floats of shape ``[n, 4 + len(names)]``: the moment, then a value per name.
+    """
+
+    names: tuple[str, ...]
+    context: str | None
+    source: str
+    segment: int
+    rows: npt.NDArray[np.float64]
+
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """The values, of shape ``[n, len(names)]``."""
+        return self.rows[:, len(MOMENT) :]
+
+
+def encode_blocks(blocks: Iterable[MetricBlock]) -> list[bytes | memoryview]:
+    """Blocks as pieces of bytes, to be written one after the other."""
+    import numpy as np
+
+    kept = [block for block in blocks if block.names]
+    head = [[block.names, block.context, block.source, block.segment, len(block.rows)] for block in kept]
+    text = json.dumps(head).encode()
+    numbers = [block.rows.reshape(-1).view(np.uint8).data for block in kept]
+    return [_HEAD.pack(len(text)), text, *numbers]
+
+
+def decode_blocks(payload: bytes | memoryview) -> Iterator[MetricBlock]:
+    """The blocks in a piece of bytes that `encode_blocks` made."""
+    import numpy as np
+
+    (length,) = _HEAD.unpack_from(payload)
+    offset = _HEAD.size + length
+    for names, context, source, segment, count in json.loads(bytes(payload[_HEAD.size : offset])):
+        width = len(MOMENT) + len(names)
+        rows = np.frombuffer(payload, np.float64, count * width, offset).reshape(count, width)
+        offset += rows.nbytes
+        yield MetricBlock(tuple(names), context, source, segment, rows)
+
+
+def blocks_to_tables(run_id: str, blocks: Iterable[MetricBlock]) -> Iterator[pa.Table]:
+    """Blocks as tables of the schema of ``metrics``, one row per value, each table at most a row group long."""
+    waiting: list[MetricBlock] = []
+    points = 0
+    for block in _portions(blocks):
+        if points and points + block.values.size > ROWS_PER_GROUP:
+            yield _to_table(run_id, waiting)
+            waiting, points = [], 0
+        waiting.append(block)
+        points += block.values.size
+    if points:
+        yield _to_table(run_id, waiting)
+
+
+def _portions(blocks: Iterable[MetricBlock]) -> Iterator[MetricBlock]:
+    for block in blocks:
+        height = max(1, ROWS_PER_GROUP // max(1, len(block.names)))
+        for first in range(0, len(block.rows), height):
+            yield block._replace(rows=block.rows[first : first + height])
+
+
+def _to_table(run_id: str, blocks: list[MetricBlock]) -> pa.Table:
+    import numpy as np
+    import pyarrow as pa
+
+    sizes = np.array([block.values.size for block in blocks])
+    words = _Words(blocks)
+    # A moment stands in front of every value that was logged in it.
+    moments = [np.concatenate([np.repeat(block.rows[:, at], len(block.names)) for block in blocks]) for at in range(4)]
+    codes = np.concatenate([np.tile(words.codes(block.names), len(block.rows)) for block in blocks])
+    columns = {
+        "run_id": _repeated([run_id] * len(blocks), sizes),
+        "segment": pa.array(np.repeat(np.array([block.segment for block in blocks], np.int64), sizes)),
+        "name": pa.DictionaryArray.from_arrays(codes, pa.array(words.shown, pa.string())),
+        "context": _repeated([block.context for block in blocks], sizes),
+        "dataloader_idx": pa.array(words.loaders, pa.int64()).take(pa.array(codes)),
+        "step": _whole(moments[1]),
+        "global_step": _whole(moments[2]),
+        "epoch": _whole(moments[3]),
+        "time": pa.array(moments[0].astype(np.int64)).cast(pa.timestamp("us", tz="UTC")),
+        "value": pa.array(np.concatenate([block.values.ravel() for block in blocks])),
+        "rank": pa.array(np.zeros(len(codes), np.int64)),
+        "source": _repeated([block.source for block in blocks], sizes),
+    }
+    names = arrow_schema("metrics").names
+    return pa.table([columns[name] for name in names], names=names)
+
+
+class _Words:
+    """The different names of some blocks, and the number of each."""
+
+    def __init__(self, blocks: list[MetricBlock]) -> None:
+        self._numbers: dict[str, int] = {}
+        for block in blocks:
+            for name in block.names:
+                self._numbers.setdefault(name, len(self._numbers))
+        parts = [_split_name(name) for name in self._numbers]
+        self.shown = [shown for shown, _ in parts]
+        self.loaders = [loader for _, loader in parts]
+
+    def codes(self, names: tuple[str, ...]) -> npt.NDArray[np.int32]:
+        import numpy as np
+
+        return np.array([self._numbers[name] for name in names], np.int32)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _split_name(name: str) -> tuple[str, int | None]:
+    """A metric's name without Lightning's mark of the data loader, and the loader's number."""
+    found = _LOADER_MARK.search(name)
+    return (name, None) if found is None else (name[: found.start()], int(found[1]))
+
+
+def _repeated(words: list[str | None] | list[str], sizes: Any) -> pa.Array:
+    """A dictionary-encoded column: each word as many times as its block has values."""
+    import numpy as np
+    import pyarrow as pa
+
+    different = list(dict.fromkeys(word for word in words if word is not None))
+    numbers = {word: number for number, word in enumerate(different)}
+    codes = np.repeat(np.array([-1 if word is None else numbers[word] for word in words], np.int32), sizes)
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(different, pa.string()))
+
+
+def _whole(numbers: npt.NDArray[np.float64]) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    missing = np.isnan(numbers)
+    return pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)

@@ -1,0 +1,67 @@
+"""The run that is open in this process, for code that has no hand on its recorder."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lightning_lde.schema import RunStatus
+
+if TYPE_CHECKING:
+    from lightning_lde.recording._recorder import Recorder
+
+_open: list[Recorder] = []
+
+
+def log(values: Mapping[str, Any], *, step: int | None = None) -> None:
+    """Record the values of metrics in the run that is open, as cheaply as can be; do nothing where none is.
+
+    This is the direct path beside Lightning's ``self.log``: it may stand in any module, loop or function.
+    Step, epoch and context are those of the training at that moment. Tensors are not waited for; those of an
+    accelerator are copied there and fetched together, in the background. Lightning's progress bar, early
+    stopping and checkpoints do not see these values, they keep ``self.log``. With several runs open at once
+    the one that was opened last gets them; on ranks other than zero, in forked workers of a data loader and
+    during the sanity check there is none.
+
+    Args:
+        values: Number, or tensor of one element, by name.
+        step: Another step than the training's.
+
+    Example:
+        >>> import tempfile
+        >>> from lightning_lde import Lake, Recorder, log
+        >>> log({"loss": 1.0})  # no run is open
+        >>> folder = tempfile.mkdtemp()
+        >>> with Recorder(folder, project="demo", system_metrics_every_s=None):
+        ...     log({"loss": 0.5}, step=1)
+        >>> Lake(folder).sql("select name, step, value from metrics").to_pylist()
+        [{'name': 'loss', 'step': 1, 'value': 0.5}]
+    """
+    if _open:
+        _open[-1].log_now(values, step)
+
+
+def opened(recorder: Recorder) -> None:
+    """From now on `log` goes to this run."""
+    closed(recorder)
+    _open.append(recorder)
+
+
+def closed(recorder: Recorder) -> None:
+    """The run takes no more values."""
+    _open[:] = [other for other in _open if other is not recorder]
+
+
+@atexit.register
+def _close_all() -> None:
+    """A program that ends with an open run leaves it whole; its threads would die in the middle of a write."""
+    while _open:
+        with contextlib.suppress(Exception):
+            _open.pop().finish_segment(RunStatus.INTERRUPTED, stop_reason="the program ended")
+
+
+# A forked child has copies of the recorders, but not their threads; whatever it logged would go nowhere.
+os.register_at_fork(after_in_child=_open.clear)

@@ -1,0 +1,88 @@
+"""What a checkpoint keeps of its run, so that training which goes on from it goes on in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from lightning_lde.schema import Resume, Run, utc_now
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run at the moment of a checkpoint; made of what ``torch.load(weights_only=True)`` accepts.
+
+    Attributes:
+        run_id: The run.
+        started_at: When it began, in ISO form.
+        segment: The segment that wrote the checkpoint.
+        step: The logger's next step.
+        global_step: Optimizer steps that the checkpoint has seen; later points are the past of another attempt.
+        epoch: The epoch.
+        identity: What must be equal for training to be the same run: module class, hyper-parameters, seed.
+        facts: Columns of the run that stay as they were when it began.
+        summary: Last, lowest and highest value of each metric.
+    """
+
+    run_id: str
+    started_at: str
+    segment: int
+    step: int | None = None
+    global_step: int | None = None
+    epoch: int | None = None
+    identity: str | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    summary: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain words, numbers and dicts."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, words: object) -> RunState | None:
+        """The state in a checkpoint, None where another version or no run wrote it."""
+        if not isinstance(words, Mapping) or not words.get("run_id"):
+            return None
+        known = {one.name for one in fields(cls)}
+        try:
+            state = cls(**{name: value for name, value in words.items() if name in known})
+            datetime.fromisoformat(state.started_at)
+        except (TypeError, ValueError):
+            return None
+        return state
+
+    def next_segment(self) -> int:
+        """A number that no other attempt has: the milliseconds since the run began.
+
+        Several attempts may go on from one checkpoint, without knowing of each other.
+        """
+        age = utc_now() - datetime.fromisoformat(self.started_at)
+        return max(int(age.total_seconds() * 1000), self.segment + 1)
+
+    def applied_to(self, run: Run) -> dict[str, Any]:
+        """Columns of the run's row that go on from what they were."""
+        return {
+            "run_id": self.run_id,
+            "started_at": datetime.fromisoformat(self.started_at),
+            "segment": self.next_segment() - 1,
+            "summary": self.summary,
+            **{name: value for name, value in self.facts.items() if hasattr(run, name)},
+        }
+
+    def as_row(self, segment: int) -> Resume:
+        """The row of the table ``resumes``.
+
+        Args:
+            segment: The segment that goes on from here.
+        """
+        return Resume(
+            run_id=self.run_id,
+            segment=segment,
+            from_segment=self.segment,
+            step=self.step,
+            global_step=self.global_step,
+            epoch=self.epoch,
+            recorded_at=utc_now(),
+        )
