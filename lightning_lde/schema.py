@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
+from lightning_lde.columns import column_of
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -510,18 +512,12 @@ def records_to_arrow(table: str, records: Iterable[Record]) -> pa.Table:
     rows = list(records)
     as_json = json_columns(table)
     schema = arrow_schema(table)
-    columns = [
-        pa.array(
-            [
-                canonical_json(getattr(row, field.name)) if field.name in as_json else _cell(getattr(row, field.name))
-                for row in rows
-            ],
-            type=field.type,
-        )
-        for field in schema
-    ]
+    columns = []
+    for field in schema:
+        cells = [getattr(row, field.name) for row in rows]
+        if field.name in as_json:
+            cells = [canonical_json(cell) for cell in cells]
+        elif pa.types.is_string(field.type):
+            cells = [storable_text(cell) if isinstance(cell, str) else cell for cell in cells]
+        columns.append(column_of(cells, field.type))
     return pa.table(columns, schema=schema)
-
-
-def _cell(value: object) -> object:
-    return storable_text(value) if isinstance(value, str) else value

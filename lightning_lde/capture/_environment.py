@@ -85,11 +85,17 @@ def _gpus(torch: Any) -> list[dict[str, Any]]:
 def _packages() -> dict[str, str]:
     packages: dict[str, str] = {}
     for distribution in metadata.distributions():
-        name = _attempt(lambda distribution=distribution: distribution.metadata["Name"])  # type: ignore[misc]
-        if name:
+        named = _attempt(lambda distribution=distribution: _name_and_version(distribution))  # type: ignore[misc]
+        if named:
             # The first on sys.path is the one that gets imported.
-            packages.setdefault(re.sub(r"[-_.]+", "-", str(name)).lower(), str(distribution.version))
+            packages.setdefault(re.sub(r"[-_.]+", "-", named[0]).lower(), named[1])
     return dict(sorted(packages.items()))
+
+
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    """What the folder's name says, which is far quicker to read than the metadata in it."""
+    folder = re.fullmatch(r"([^-]+)-([^-]+)\.dist-info", getattr(getattr(distribution, "_path", None), "name", ""))
+    return (folder[1], folder[2]) if folder else (distribution.metadata["Name"], distribution.version)
 
 
 def _determinism() -> dict[str, Any]:

@@ -7,8 +7,9 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from lightning_lde.columns import column_of, numbers, repeated_words, words
 from lightning_lde.schema import arrow_schema
 
 if TYPE_CHECKING:
@@ -98,29 +99,30 @@ def _to_table(run_id: str, blocks: list[MetricBlock]) -> pa.Table:
     import pyarrow as pa
 
     sizes = np.array([block.values.size for block in blocks])
-    words = _Words(blocks)
+    names = _Names(blocks)
     # A moment stands in front of every value that was logged in it.
     moments = [np.concatenate([np.repeat(block.rows[:, at], len(block.names)) for block in blocks]) for at in range(4)]
-    codes = np.concatenate([np.tile(words.codes(block.names), len(block.rows)) for block in blocks])
+    codes = np.concatenate([np.tile(names.codes(block.names), len(block.rows)) for block in blocks])
+    indices = numbers(codes, pa.int32())
     columns = {
-        "run_id": _repeated([run_id] * len(blocks), sizes),
-        "segment": pa.array(np.repeat(np.array([block.segment for block in blocks], np.int64), sizes)),
-        "name": pa.DictionaryArray.from_arrays(codes, pa.array(words.shown, pa.string())),
-        "context": _repeated([block.context for block in blocks], sizes),
-        "dataloader_idx": pa.array(words.loaders, pa.int64()).take(pa.array(codes)),
+        "run_id": repeated_words([run_id] * len(blocks), sizes),
+        "segment": numbers(np.repeat(np.array([block.segment for block in blocks], np.int64), sizes), pa.int64()),
+        "name": pa.DictionaryArray.from_arrays(indices, words(names.shown)),
+        "context": repeated_words([block.context for block in blocks], sizes),
+        "dataloader_idx": column_of(names.loaders, pa.int64()).take(indices),
         "step": _whole(moments[1]),
         "global_step": _whole(moments[2]),
         "epoch": _whole(moments[3]),
-        "time": pa.array(moments[0].astype(np.int64)).cast(pa.timestamp("us", tz="UTC")),
-        "value": pa.array(np.concatenate([block.values.ravel() for block in blocks])),
-        "rank": pa.array(np.zeros(len(codes), np.int64)),
-        "source": _repeated([block.source for block in blocks], sizes),
+        "time": numbers(moments[0].astype(np.int64), pa.timestamp("us", tz="UTC")),
+        "value": numbers(np.concatenate([block.values.ravel() for block in blocks]), pa.float64()),
+        "rank": numbers(np.zeros(len(codes), np.int64), pa.int64()),
+        "source": repeated_words([block.source for block in blocks], sizes),
     }
-    names = arrow_schema("metrics").names
-    return pa.table([columns[name] for name in names], names=names)
+    order = arrow_schema("metrics").names
+    return pa.table([columns[name] for name in order], names=order)
 
 
-class _Words:
+class _Names:
     """The different names of some blocks, and the number of each."""
 
     def __init__(self, blocks: list[MetricBlock]) -> None:
@@ -145,20 +147,9 @@ def _split_name(name: str) -> tuple[str, int | None]:
     return (name, None) if found is None else (name[: found.start()], int(found[1]))
 
 
-def _repeated(words: list[str | None] | list[str], sizes: Any) -> pa.Array:
-    """A dictionary-encoded column: each word as many times as its block has values."""
+def _whole(moments: npt.NDArray[np.float64]) -> pa.Array:
     import numpy as np
     import pyarrow as pa
 
-    different = list(dict.fromkeys(word for word in words if word is not None))
-    numbers = {word: number for number, word in enumerate(different)}
-    codes = np.repeat(np.array([-1 if word is None else numbers[word] for word in words], np.int32), sizes)
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(different, pa.string()))
-
-
-def _whole(numbers: npt.NDArray[np.float64]) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
-
-    missing = np.isnan(numbers)
-    return pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)
+    missing = np.isnan(moments)
+    return numbers(np.where(missing, 0, moments).astype(np.int64), pa.int64(), missing)

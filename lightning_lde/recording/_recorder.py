@@ -14,6 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+# Here, where modules are imported anyway, and not by a thread that would hold up the first steps of a training.
+import psutil  # noqa: F401
+import pyarrow.compute
+import pyarrow.parquet
+
 from lightning_lde.capture import redact, redact_text
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lightning_lde.columns import column_of
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording._blocks import ROWS_PER_GROUP
 from lightning_lde.recording._outbox import Outbox
@@ -95,4 +96,4 @@ def _last_states(tables: Iterable[pa.Table]) -> pa.Table:
 
     rows = pa.concat_tables(tables)
     last = {segment: index for index, segment in enumerate(rows.column("segment").to_pylist())}
-    return rows.take(sorted(last.values()))
+    return rows.take(column_of(sorted(last.values()), pa.int64()))
