@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "query": {"lake", "schema"},
     "system": set(),
     "testing": {"lake", "schema"},
-    "_lightning": {"capture", "recording", "schema"},
+    "_lightning": {"capture", "lake", "recording", "schema"},
     "callback": {"_lightning", "capture", "lake", "recording", "schema"},
     "automatic": {"callback"},
     "study": {"callback", "capture", "diversity", "fewshot", "lake", "query", "schema", "statistics"},

@@ -19,7 +19,7 @@ from lightning_lde.schema import Param, canonical_json
 _MAX_DEPTH = 24
 _MAX_ITEMS = 10_000
 _MAX_NODES = 200_000
-_MAX_TEXT = 1_000_000
+_MAX_TEXT = 16_000_000
 _MAX_BITS = 1000
 _MAX_ELEMENTS = 1024
 _AS_TEXT = {"complex", "Decimal", "Fraction", "UUID", "datetime", "date", "time", "timedelta", "range", "slice"}
@@ -32,7 +32,7 @@ def json_safe(value: object) -> Any:
     Enumerations become their value, paths text, sets sorted lists, functions and classes their
     qualified name, modules of a network the name of their class, small arrays nested lists, and what
     nothing is known of a tag ``<module.Class>``. Iterators are not consumed. What is nested deeper
-    than 24, longer than 10,000 items or 1,000,000 characters is cut with a mark that says so.
+    than 24, longer than 10,000 items or 16,000,000 characters is cut with a mark that says so.
 
     Args:
         value: Any object.

@@ -71,13 +71,16 @@ class LakeStorage:
             LakeNotFoundError: If the bucket is missing, or a file is in the folder's place.
             StoreError: If the storage cannot be written.
         """
-        if self.store.exists(_layout.MARKER):
-            self._check_version()
-            return False
         # The content is the same whoever writes it, so two writers at once do no harm.
-        marker = {"format": "lightning-lde", "format_version": FORMAT_VERSION}
+        marker = (json.dumps({"format": "lightning-lde", "format_version": FORMAT_VERSION}, indent=2) + "\n").encode()
+        if self.store.exists(_layout.MARKER):
+            found = self.store.get(_layout.MARKER)
+            # Half of it is what a write that broke left, in a store where that can be seen.
+            if found == marker or not marker.startswith(found):
+                self._check_version()
+                return False
         try:
-            self.store.put(_layout.MARKER, (json.dumps(marker, indent=2) + "\n").encode())
+            self.store.put(_layout.MARKER, marker)
         except StoreError:
             self.store.check_root()  # says it better where the bucket is missing or a file is in the way
             raise
@@ -130,17 +133,25 @@ class LakeStorage:
             last: The last number where the file merges several segments.
             in_memory: Whether the file may be put together in memory; a temporary file serves otherwise.
         """
-        path = _layout.hot_path(table, project=project, day=day, writer=writer, first=first, last=last)
+        file = self.place(table, project=project, day=day, writer=writer, first=first, last=last)
         groups = rows if isinstance(rows, Iterable) else [rows]
         if in_memory:
             buffer = io.BytesIO()
             write_parquet(buffer, table, groups)
-            self.store.put(path, buffer.getvalue())
+            self.store.put(file.path, buffer.getvalue())
         else:
-            with tempfile.NamedTemporaryFile(prefix="lde-", suffix=".parquet") as file:
-                write_parquet(file, table, groups)
-                file.flush()
-                self.store.put_file(path, Path(file.name))
+            with tempfile.NamedTemporaryFile(prefix="lde-", suffix=".parquet") as scratch:
+                write_parquet(scratch, table, groups)
+                scratch.flush()
+                self.store.put_file(file.path, Path(scratch.name))
+        return file
+
+    @staticmethod
+    def place(
+        table: str, *, project: str, day: date, writer: str, first: int, last: int | None = None
+    ) -> HotFile:
+        """The file that ``append`` makes for the same arguments."""
+        path = _layout.hot_path(table, project=project, day=day, writer=writer, first=first, last=last)
         return HotFile(path, table, writer, first, first if last is None else last)
 
     def add_records(self, table: str, records: Sequence[Record], *, project: str) -> HotFile:

@@ -328,8 +328,12 @@ class Recorder:
             context: ``"train"``, ``"val"``, ``"test"`` or ``"system"``.
             source: ``"logged"`` for exact values, ``"sampled"`` for values read between steps.
         """
-        if type(step) is not int and step is not None:
+        if step is not None and (type(step) is not int or not -_LARGEST_STEP <= step <= _LARGEST_STEP):
             step = self._whole_number(step)
+        if global_step is not None and (type(global_step) is not int or abs(global_step) > _LARGEST_STEP):
+            global_step = self._whole_number(global_step)
+        if epoch is not None and (type(epoch) is not int or abs(epoch) > _LARGEST_STEP):
+            epoch = self._whole_number(epoch)
         waiting = self._buffer.add_metrics(values, self._run.segment, step, global_step, epoch, context, source)
         if waiting > LARGEST_BUFFER:
             self._spool_here()
@@ -462,7 +466,7 @@ class Recorder:
         try:
             number = operator.index(step)  # type: ignore[arg-type]
         except TypeError:
-            self.say_once("refused", f"a step is a whole number, not a {type(step).__name__}: it was left out")
+            self.say_once("refused", f"steps and epochs are whole numbers, no {type(step).__name__}: it was left out")
             return None
         if abs(number) > _LARGEST_STEP:
             self.say_once("refused", f"step {number} is too large: it was left out")

@@ -27,6 +27,8 @@ class Sender:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._failing_since: float | None = None
+        self._failures = 0
+        self._urged = threading.Event()
         self.error: Exception | None = None
 
     def add(self, task: Callable[[], None]) -> None:
@@ -49,10 +51,14 @@ class Sender:
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
+            failures = self._failures
+            self._urged.set()
             while self._tasks:
                 now = time.monotonic()
                 since = self._failing_since
-                if now >= deadline or (since is not None and now - since >= patience_s):
+                # However long it has failed, it is tried once more: the lake may just be back.
+                failing = since is not None and self._failures > failures
+                if now >= deadline or (failing and since is not None and now - since >= patience_s):
                     return False
                 self._changed.wait(min(deadline - now, FIRST_PAUSE_S))
         return True
@@ -75,9 +81,13 @@ class Sender:
                     pause_s = FIRST_PAUSE_S
                     continue
                 self._failing_since = self._failing_since or time.monotonic()
+                self._failures += 1
             self._complain(failure)
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            if self._urged.wait(pause_s):
+                self._urged.clear()
+                pause_s = FIRST_PAUSE_S
+            else:
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     def _complain(self, failure: Exception) -> None:
         since = self._failing_since

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import struct
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,9 @@ _MAGIC = b"LDESPOOL2\n"
 _FRAME = struct.Struct("<QI")
 _TABLE, _METRICS = b"T", b"M"
 _LOCK = "lock"
+_NEWBORN_SUFFIX = ".new"
+_LOCK_ATTEMPTS = 100
+_LOCK_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,7 @@ class SpoolFolder:
 
     def __init__(self, root: Path, writer: str) -> None:
         self.path = root / writer
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _locked(self.path)
+        self._lock = _own(self.path)
 
     def new_file(self, header: SpoolHeader) -> SpoolFile:
         """Begin the file of one segment."""
@@ -113,8 +116,11 @@ class SpoolFile:
     def __init__(self, path: Path, header: SpoolHeader) -> None:
         self.path = path
         self.size_bytes = 0
-        self._file: BinaryIO = path.open("xb")
+        # Under its own name it appears with a whole header.
+        newborn = path.with_suffix(_NEWBORN_SUFFIX)
+        self._file: BinaryIO = newborn.open("wb")
         self._write([_MAGIC, *_frame([json.dumps(asdict(header)).encode()])])
+        newborn.rename(path)
 
     def append(self, rows: Rows) -> None:
         """Add rows.
@@ -194,11 +200,27 @@ def orphaned_folders(root: Path) -> Iterator[Path]:
             os.close(lock)
 
 
+def _own(folder: Path) -> int:
+    """Make a folder and lock it, although others look through all folders for those that nobody has locked."""
+    for attempt in range(_LOCK_ATTEMPTS):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            return _locked(folder)
+        except OSError:
+            if attempt == _LOCK_ATTEMPTS - 1:
+                raise
+        time.sleep(_LOCK_PAUSE_S)
+    raise AssertionError
+
+
 def _locked(folder: Path) -> int:
     """A descriptor that holds the folder's lock until it is closed, also by the death of the process."""
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who held it before may have removed the file: the lock of a file without a name locks nobody out.
+        if os.fstat(descriptor).st_ino != (folder / _LOCK).stat().st_ino:
+            raise BlockingIOError(f"the lock of {folder} was replaced")
     except OSError:
         os.close(descriptor)
         raise
@@ -208,6 +230,13 @@ def _locked(folder: Path) -> int:
 def spool_files(folder: Path) -> list[Path]:
     """Spool files of a folder, oldest first."""
     return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def remove_stillborn(folder: Path) -> None:
+    """Remove files whose process died before they had a header; nothing is in them. The folder must be locked."""
+    for path in [*folder.glob(f"*{_NEWBORN_SUFFIX}"), *spool_files(folder)]:
+        if path.suffix == _NEWBORN_SUFFIX or path.stat().st_size == 0:
+            path.unlink(missing_ok=True)
 
 
 def remove_if_empty(folder: Path) -> None:

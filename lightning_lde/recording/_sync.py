@@ -16,6 +16,7 @@ from lightning_lde.recording._spool import (
     orphaned_folders,
     read_header,
     remove_if_empty,
+    remove_stillborn,
     spool_files,
 )
 
@@ -52,6 +53,7 @@ def sync_spools(root: Path, open_lake: Callable[[str], LakeStorage | None]) -> I
         The outcome of each file that was tried.
     """
     for folder in orphaned_folders(root):
+        remove_stillborn(folder)
         for path in spool_files(folder):
             outcome = _send(path, open_lake)
             if outcome is not None:

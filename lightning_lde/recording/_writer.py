@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_lde.columns import column_of
 from lightning_lde.lake import HotFile, LakeStorage
@@ -57,16 +58,25 @@ class LakeWriter:
             first, *_, last = files
             count = sum(files.values())
             groups = _coalesced(self._rows(files))
-            merged = self._storage.append(
-                table,
-                _last_states(groups) if table == "runs" else groups,
-                project=self._header.project,
-                day=self._header.partition_day,
-                writer=self._header.writer,
-                first=first.first,
-                last=last.last,
-                in_memory=count <= _LARGEST_IN_MEMORY_ROWS,
-            )
+            place: dict[str, Any] = {
+                "project": self._header.project,
+                "day": self._header.partition_day,
+                "writer": self._header.writer,
+                "first": first.first,
+                "last": last.last,
+            }
+            try:
+                merged = self._storage.append(
+                    table,
+                    _last_states(groups) if table == "runs" else groups,
+                    in_memory=count <= _LARGEST_IN_MEMORY_ROWS,
+                    **place,
+                )
+            except Exception:
+                # Half a file would hide its parts, in a store where a write that fails can leave one.
+                with contextlib.suppress(Exception):
+                    self._storage.remove(self._storage.place(table, **place))
+                raise
             self._files[table] = {merged: count}
             for file in files:
                 self._storage.remove(file)

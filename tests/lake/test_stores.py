@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import pickle
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
 from lightning_lde.lake.stores import ArrowS3Store, FsspecStore, LocalStore, Store, open_store
+from lightning_lde.testing import STORE_CHECKS, FaultyStore
+
+SLOW_CHECKS = {"a_long_listing_is_whole"}
+CHECKS = [
+    pytest.param(check, id=check.__name__, marks=[pytest.mark.slow] if check.__name__ in SLOW_CHECKS else [])
+    for check in STORE_CHECKS
+]
 
 
 @pytest.fixture(
-    params=["local", "memory", pytest.param("s3", marks=pytest.mark.s3), pytest.param("s3fs", marks=pytest.mark.s3)]
+    params=[
+        "local",
+        "memory",
+        "wrapped",
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("s3fs", marks=pytest.mark.s3),
+    ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "local":
         return open_store(tmp_path / "root")
     if request.param == "memory":
         return open_store(f"memory://{uuid.uuid4().hex}/root")
+    if request.param == "wrapped":
+        return FaultyStore(open_store(tmp_path / "root"))
     server = request.getfixturevalue("s3_server")
     url = f"s3://{server.new_bucket()}/a/root"
     # s3fs is taken where an option has no counterpart in the native client.
@@ -32,58 +46,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return opened
 
 
-def test_what_was_put_comes_back(store: Store, tmp_path: Path) -> None:
-    source = tmp_path / "big.bin"
-    source.write_bytes(os.urandom(3_000_000))
-    store.put("a/b/one", b"1")
-    store.put("a/b/empty", b"")
-    store.put_file("a/c/two", source)
-    assert store.get("a/b/one") == b"1"
-    assert store.get("a/b/empty") == b""
-    assert store.get("a/c/two") == source.read_bytes()
-    found = {(file.path, file.size_bytes) for file in store.list("a/")}
-    assert found == {("a/b/one", 1), ("a/b/empty", 0), ("a/c/two", 3_000_000)}
-
-
-def test_a_put_replaces(store: Store) -> None:
-    store.put("x", b"long content")
-    store.put("x", b"new")
-    assert store.get("x") == b"new"
-
-
-def test_existence_and_deletion(store: Store) -> None:
-    assert not store.exists("a/x")
-    store.put("a/x", b"1")
-    assert store.exists("a/x")
-    assert not store.exists("a")
-    store.delete("a/x")
-    store.delete("a/x")
-    assert not store.exists("a/x")
-
-
-def test_sizes(store: Store) -> None:
-    assert store.size("a/x") is None
-    store.put("a/x", b"123")
-    assert store.size("a/x") == 3
-    assert store.size("a") is None
-    store.delete("a/x")
-    assert store.size("a/x") is None
-
-
-def test_a_file_goes_in_only_with_its_hash(store: Store, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"content")
-    store.put_file("a/x", source, sha256=hashlib.sha256(b"content").hexdigest())
-    assert store.get("a/x") == b"content"
-    with pytest.raises(StoreError, match="source changed"):
-        store.put_file("a/y", source, sha256="0" * 64)
-    assert [file.path for file in store.list("a/")] == ["a/x"]
-
-
-def test_a_missing_source_is_named(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"nothing\.ckpt"):
-        store.put_file("a/x", tmp_path / "nothing.ckpt")
-    assert list(store.list("a/")) == []
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_store_keeps_its_promises(check: Callable[[Store, Path], None], store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    check(store, folder)
 
 
 class FailingSource:
@@ -134,7 +101,7 @@ def test_a_put_that_breaks_leaves_nothing(s3_server) -> None:
 
 
 def test_only_a_local_store_has_paths(store: Store, tmp_path: Path) -> None:
-    expected = str(tmp_path / "root" / "a" / "x") if isinstance(store, LocalStore) else None
+    expected = str(tmp_path / "root" / "a" / "x") if isinstance(store, (LocalStore, FaultyStore)) else None
     assert store.local_path("a/x") == expected
 
 
@@ -150,40 +117,6 @@ def test_a_local_store_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.Mo
     assert store.absolute_url == str(tmp_path / "lake")
     store.delete("x")
     assert not (tmp_path / "lake" / "x").exists()
-
-
-def test_a_missing_file_says_so(store: Store) -> None:
-    with pytest.raises(FileNotFoundError):
-        store.get("nothing/here")
-
-
-def test_listing_of_nothing_is_empty(store: Store) -> None:
-    assert list(store.list("nothing/")) == []
-
-
-def test_a_listing_does_not_reach_beside_its_prefix(store: Store) -> None:
-    store.put("hot/x", b"1")
-    store.put("hotter/y", b"1")
-    assert [file.path for file in store.list("hot/")] == ["hot/x"]
-
-
-@pytest.mark.parametrize("name", ["a b", "ä%20=ü", "project=a%2Fb/x", "quote'\"", "🙂"])
-def test_odd_names(store: Store, name: str) -> None:
-    store.put(f"d/{name}", b"1")
-    assert [file.path for file in store.list("d/")] == [f"d/{name}"]
-    assert store.get(f"d/{name}") == b"1"
-
-
-def test_a_store_survives_pickling(store: Store) -> None:
-    store.put("x", b"1")
-    assert pickle.loads(pickle.dumps(store)).get("x") == b"1"
-
-
-def test_arrow_reads_the_same_files(store: Store) -> None:
-    store.put("d/x", b"123")
-    filesystem, root = store.arrow_filesystem()
-    with filesystem.open_input_stream(f"{root}/d/x") as stream:
-        assert stream.read() == b"123"
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,8 +116,9 @@ class ArrowS3Store:
 
     def get(self, path: str) -> bytes:
         """Read a whole object."""
-        with self._translated(f"read {path}"), self._s3.open_input_stream(self._key(path)) as stream:
-            data: bytes = stream.read()
+        # One request: a stream asks piece by piece, and the object may be replaced in between.
+        with self._translated(f"read {path}"), self._s3.open_input_file(self._key(path)) as file:
+            data: bytes = file.read()
             return data
 
     def exists(self, path: str) -> bool:

@@ -121,7 +121,7 @@ def _scan(folder: Path, prefix: str) -> Iterator[StoredFile]:
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
-        path = f"{prefix}/{entry.name}"
+        path = f"{prefix}/{entry.name}" if prefix else entry.name
         if entry.is_dir():
             yield from _scan(Path(entry.path), path)
         elif not entry.name.endswith(TEMPORARY_SUFFIX):
