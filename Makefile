@@ -11,12 +11,15 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 RUN    := $(VENV)/.ready-run
 TEST   := $(VENV)/.ready-test
 LINT   := $(VENV)/.ready-lint
+BVENV  := .venv-bench
+BENCH  := $(BVENV)/.ready
+OLDEST := .oldest-lightning
 STUDY  := demo/lake --project demo $(if $(DATA),--data $(DATA))
 
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all lint format package clean
+.PHONY: help demo test test-all test-oldest bench lint format package clean
 
 help: ## show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +35,12 @@ test: $(TEST) ## the tests, without the slow ones
 test-all: $(TEST) ## all tests
 	$(BIN)/python -m pytest
 
+test-oldest: $(OLDEST)/.ready ## what touches Lightning, with the oldest Lightning that is supported
+	PYTHONPATH=$(CURDIR)/$(OLDEST) $(BIN)/python -m pytest -m "not slow and not gpu" tests/lightning tests/test_callback.py
+
+bench: $(BENCH) ## compare cost with other trackers, an hour on a quiet machine: docs/results
+	$(BVENV)/bin/python tests/benchmarks/run.py
+
 lint: $(LINT) ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,13 +55,13 @@ package: $(LINT) ## build sdist and wheel, install the wheel in an empty environ
 	BIN=$(BIN) TORCH='$(TORCH)' PYTHON=$(PYTHON) sh tests/package.sh
 
 clean: ## remove the environment, the demo and what was built
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) $(BVENV) $(OLDEST) demo build dist *.egg-info
 
-$(BIN)/python:
+$(BIN)/python $(BVENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "making an environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "making an environment in $(@:/bin/python=)"
+	@$(PYTHON) -m venv $(@:/bin/python=) || { echo "the venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 
 $(RUN): setup.py constraints.txt | $(BIN)/python
 	@echo "1/2 installing $(TORCH), the largest part (some minutes)"
@@ -69,4 +78,15 @@ $(TEST): $(RUN)
 $(LINT): $(RUN)
 	@echo "installing what linting and packaging need"
 	$(PIP) install -c constraints.txt -e ".[lint]"
+	@touch $@
+
+$(OLDEST)/.ready: $(TEST)
+	rm -rf $(OLDEST)
+	$(PIP) install --no-deps --target $(OLDEST) pytorch-lightning==2.4.0 lightning==2.4.0
+	@touch $@
+
+$(BENCH): setup.py | $(BVENV)/bin/python
+	@echo "installing other trackers beside this one; their needs are why this has an environment of its own"
+	$(BVENV)/bin/python -m pip --disable-pip-version-check install "$(TORCH)"
+	$(BVENV)/bin/python -m pip --disable-pip-version-check install -e ".[bench]"
 	@touch $@

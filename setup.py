@@ -8,10 +8,23 @@ HERE = Path(__file__).parent
 VERSION = "0.1.0"
 
 S3_TEST_SERVER = ["moto[server]>=5.1", "boto3>=1.35"]
+NVIDIA = ["nvidia-ml-py>=12.535"]
 COMMAND_LINE_EXAMPLE = ["jsonargparse[signatures]>=4.35"]
 
+# What the benchmarks compare with. Aim imports pkg_resources, which setuptools 81 no longer has.
+OTHER_TRACKERS = [
+    "tensorboard>=2.18",
+    "mlflow>=3.1",
+    "wandb>=0.20",
+    "trackio>=0.43",
+    'aim>=3.29 ; python_version < "3.13"',
+    "setuptools<81",
+]
+
 EXTRAS = {
+    "bench": OTHER_TRACKERS,
     "cli": COMMAND_LINE_EXAMPLE,
+    "nvidia": NVIDIA,
     "pandas": ["pandas>=2.2"],
     "polars": ["polars>=1.10"],
     "test": [
@@ -21,6 +34,8 @@ EXTRAS = {
         "statsmodels>=0.14.4",
         "pandas>=2.2",
         "polars>=1.10",
+        "lightning>=2.4",
+        *NVIDIA,
         *S3_TEST_SERVER,
         *COMMAND_LINE_EXAMPLE,
     ],
@@ -28,6 +43,7 @@ EXTRAS = {
         "ruff>=0.9",
         "mypy>=1.14",
         "scipy-stubs>=1.15",
+        "types-psutil",
         "types-tqdm",
         "build>=1.2",
     ],
@@ -46,7 +62,8 @@ setup(
     packages=find_packages(include=["lightning_lde*"]),
     package_data={"lightning_lde": ["py.typed"], "lightning_lde.ui": ["templates/*"]},
     install_requires=[
-        "pytorch-lightning>=2.6",
+        "pytorch-lightning>=2.4",
+        "lightning-utilities>=0.10",
         "torch>=2.4",
         "torchmetrics>=1.4",
         "pyarrow>=17.0",
@@ -64,9 +81,15 @@ setup(
         "click>=8.1",
         "rich>=13.7",
         "tqdm>=4.66",
+        "psutil>=5.9.6",
     ],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["lde = lightning_lde.cli:main"]},
+    entry_points={
+        "console_scripts": ["lde = lightning_lde.cli:main"],
+        # Lightning's Trainers ask these for callbacks; there are none unless LDE_URI is set.
+        "pytorch_lightning.callbacks_factory": ["lde = lightning_lde.automatic:callbacks"],
+        "lightning.pytorch.callbacks_factory": ["lde = lightning_lde.automatic:callbacks"],
+    },
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

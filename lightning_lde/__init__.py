@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_lde.callback import LDECallback
     from lightning_lde.query import Lake
-    from lightning_lde.recording import Recorder
+    from lightning_lde.recording import Recorder, log
 
-__all__ = ["LDECallback", "Lake", "Recorder", "__version__"]
+__all__ = ["LDECallback", "Lake", "Recorder", "__version__", "log"]
 
 __version__ = "0.1.0"
 
@@ -18,6 +18,7 @@ _HOMES = {
     "LDECallback": "lightning_lde.callback",
     "Lake": "lightning_lde.query",
     "Recorder": "lightning_lde.recording",
+    "log": "lightning_lde.recording",
 }
 
 
@@ -25,4 +26,11 @@ def __getattr__(name: str) -> Any:
     # Lightning and pyarrow take a second to import; whoever only asks for the version need not wait.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    if name == "LDECallback":
+        # LightningCLI asks here for the class, and it may belong to a package imported since.
+        home.update_bases()
+        return home.LDECallback
+    # `lightning_lde.log` stands in training loops: from now on it is found without asking here.
+    globals()[name] = value = getattr(home, name)
+    return value

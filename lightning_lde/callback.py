@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pytorch_lightning as pl
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
-
-from lightning_lde._lightning import MetricSampler, MetricTap, RunFacts, trainers
+from lightning_lde._lightning import CallbackBase, SessionOptions, TrainerSession, trainers, update_bases
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import Recorder, check_interval, words_of
+from lightning_lde.recording import check_interval
 from lightning_lde.schema import RunStatus
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 __all__ = ["LDECallback"]
 
@@ -36,7 +35,7 @@ def _harmless(hook: _Hook) -> _Hook:
     return guarded  # type: ignore[return-value]
 
 
-class LDECallback(pl.Callback):
+class LDECallback(CallbackBase):
     """Records every run of a Trainer into a lake: code, data, model, environment, seeds, metrics, files.
 
     One callback in one Trainer is one run; each ``fit``, ``validate``, ``test`` and ``predict`` is a
@@ -45,6 +44,10 @@ class LDECallback(pl.Callback):
 
     A module whose ``test_step`` or ``validation_step`` returns a dict with the key ``"episodes"``
     (see ``lightning_lde.fewshot.EpisodeResults``) gets one row per evaluated few-shot task.
+
+    Training that goes on from a checkpoint goes on in the run that wrote it, if lake, project, names, module class,
+    hyper-parameters and seed are the same: no step is lost and none is there twice. Otherwise it is a new run with
+    a link to the first one.
 
     Args:
         lake: A folder, ``s3://bucket/prefix``, or any URL that fsspec knows.
@@ -56,10 +59,14 @@ class LDECallback(pl.Callback):
         artifacts: ``"checkpoints"`` keeps the checkpoints that are on the disk when a fit ends, well or not;
             ``"none"`` keeps no files.
         flush_every_s: Seconds between two writes of the background thread.
+        system_metrics_every_s: Seconds between two readings of processor, memory, GPUs, throughput and time spent
+            waiting for data; None for none.
+        on_resume: ``"continue"`` goes on in the run whose checkpoint is resumed, ``"new"`` always makes a new run.
         on_error: ``"warn"`` says once what could not be recorded, ``"raise"`` raises.
 
     Raises:
-        ConfigurationError: If ``artifacts`` or ``on_error`` is not one of its words.
+        ConfigurationError: If ``artifacts``, ``on_resume`` or ``on_error`` is not one of its words, or an interval is
+            no positive number of seconds.
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example::
@@ -79,89 +86,128 @@ class LDECallback(pl.Callback):
         storage_options: Mapping[str, Any] | None = None,
         artifacts: str = "checkpoints",
         flush_every_s: float = 5.0,
+        system_metrics_every_s: float | None = 10.0,
+        on_resume: str = "continue",
         on_error: str = "warn",
     ) -> None:
         super().__init__()
+        update_bases()
         _check_word("artifacts", artifacts, {"checkpoints", "none"})
         _check_word("on_error", on_error, {"warn", "raise"})
-        check_interval(flush_every_s)
-        self._storage = LakeStorage(lake, storage_options)
-        self._identity: dict[str, Any] = {
-            "project": project,
-            "experiment": experiment,
-            "name": name,
-            "tags": tags,
+        _check_word("on_resume", on_resume, {"continue", "new"})
+        check_interval("flush_every_s", flush_every_s)
+        if system_metrics_every_s is not None:
+            check_interval("system_metrics_every_s", system_metrics_every_s)
+        storage = LakeStorage(lake, storage_options)
+        state_key = self._generate_state_key(lake=storage.url, project=project)
+        recording = {
+            "flush_every_s": flush_every_s,
+            "system_metrics_every_s": system_metrics_every_s,
+            "on_error": on_error,
         }
-        self._artifacts = artifacts
-        self._flush_every_s = flush_every_s
+        self._options = SessionOptions(
+            storage=storage,
+            state_key=state_key,
+            identity={"project": project, "experiment": experiment, "name": name, "tags": tags},
+            recording=recording,
+            keep_checkpoints=artifacts == "checkpoints",
+            continue_run=on_resume == "continue",
+        )
         self._on_error = on_error
-        self._resumed_from: str | None = None
-        self._forget_run()
+        self._forget_runs()
 
-    def _forget_run(self) -> None:
-        self._recorder: Recorder | None = None
-        self._trainer_of_run: weakref.ref[pl.Trainer] | None = None
-        self._tap: MetricTap | None = None
-        self._facts: RunFacts | None = None
-        self._sampler: MetricSampler | None = None
+    def _forget_runs(self) -> None:
+        self._sessions: weakref.WeakKeyDictionary[pl.Trainer, TrainerSession] = weakref.WeakKeyDictionary()
+        self._latest: tuple[weakref.ref[pl.Trainer], TrainerSession] | None = None
         self._broken = False
 
     def __getstate__(self) -> dict[str, Any]:
-        # A process that is spawned for training gets the settings; a run, its thread and locks stay here.
-        clean = type(self).__new__(type(self))
-        clean.__dict__.update(self.__dict__)
-        clean._forget_run()
-        return clean.__dict__
+        # A process that is spawned for training gets the settings; runs, their threads and locks stay here.
+        return {name: value for name, value in vars(self).items() if name not in {"_sessions", "_latest", "_broken"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget_runs()
 
     @property
     def run_id(self) -> str | None:
-        """The id of the run, None before it begins and on ranks other than zero."""
-        return None if self._recorder is None else self._recorder.run_id
+        """The id of the latest Trainer's run, None before it begins and on ranks other than zero."""
+        recorder = None if self._latest is None else self._latest[1].recorder
+        return None if recorder is None else recorder.run_id
+
+    def _of(self, trainer: pl.Trainer) -> TrainerSession:
+        """The run of a Trainer; one callback may serve several, also one inside another."""
+        if self._latest is not None and self._latest[0]() is trainer:
+            return self._latest[1]
+        session = self._sessions.get(trainer)
+        if session is None:
+            session = self._sessions[trainer] = TrainerSession(self._options, self._guarded)
+        self._latest = (weakref.ref(trainer), session)
+        return session
 
     # Lightning's hooks, in the order in which they come -----------------------------------------
 
     @_harmless
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Listen to what goes to the loggers, where there are any."""
-        listening = any(not trainers.is_dummy(logger) for logger in trainer.loggers)
-        if listening and trainer.is_global_zero and not trainers.is_silent(trainer):
-            folder = getattr(trainer.loggers[0], "log_dir", None) or trainer.default_root_dir
-            self._tap = MetricTap(functools.partial(self._on_logged, trainer), folder=str(folder))
-            trainer.loggers = [*trainer.loggers, self._tap]
+        self._of(trainer).listen(trainer)
 
     @_harmless
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open a segment and capture what is known before the first batch."""
-        self._open(trainer, pl_module, "fit")
+        self._of(trainer).open(trainer, pl_module, "fit")
 
     @_harmless
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Describe the data of training and validation."""
-        self._describe_loaders(trainer, "train", trainer.train_dataloader)
-        self._describe_loaders(trainer, "val", trainer.val_dataloaders)
+        """Describe the data of training and validation; training begins."""
+        session = self._of(trainer)
+        session.describe_loaders(trainer, "train", trainer.train_dataloader)
+        session.describe_loaders(trainer, "val", trainer.val_dataloaders)
+        if facts := session.facts(trainer):
+            facts.weights_will_change()
+            facts.clock.resumes()
+
+    @_harmless
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """A training step begins."""
+        self._of(trainer).batch_starts(batch)
+
+    @_harmless
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A training step is done; take its metrics where no logger carries them."""
+        self._of(trainer).batch_ends(trainer)
 
     @_harmless
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open a segment where validation was called for itself."""
+        session = self._of(trainer)
         if trainer.state.fn == "validate":
-            self._open(trainer, pl_module, "validate")
-        self._describe_loaders(trainer, "val", trainer.val_dataloaders)
-        if sampler := self._sampling(trainer):
+            session.open(trainer, pl_module, "validate")
+        session.describe_loaders(trainer, "val", trainer.val_dataloaders)
+        if facts := session.facts(trainer):
+            facts.clock.pauses()
+        if sampler := session.sampler(trainer):
             sampler.evaluation_starts(trainer)
 
     @_harmless
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open a segment for a test."""
-        self._open(trainer, pl_module, "test")
-        self._describe_loaders(trainer, "test", trainer.test_dataloaders)
-        if sampler := self._sampling(trainer):
+        session = self._of(trainer)
+        session.open(trainer, pl_module, "test")
+        session.describe_loaders(trainer, "test", trainer.test_dataloaders)
+        if sampler := session.sampler(trainer):
             sampler.evaluation_starts(trainer)
 
     @_harmless
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open a segment for a prediction."""
-        self._open(trainer, pl_module, "predict")
-        self._describe_loaders(trainer, "predict", trainer.predict_dataloaders)
+        session = self._of(trainer)
+        session.open(trainer, pl_module, "predict")
+        session.describe_loaders(trainer, "predict", trainer.predict_dataloaders)
 
     @_harmless
     def on_validation_batch_end(
@@ -174,7 +220,7 @@ class LDECallback(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take the rows of evaluated few-shot tasks, if the module returns any."""
-        if facts := self._describing(trainer):
+        if facts := self._of(trainer).facts(trainer):
             facts.take_episodes(trainer, "val", outputs, dataloader_idx)
 
     @_harmless
@@ -188,114 +234,92 @@ class LDECallback(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take the rows of evaluated few-shot tasks, if the module returns any."""
-        if facts := self._describing(trainer):
+        if facts := self._of(trainer).facts(trainer):
             facts.take_episodes(trainer, "test", outputs, dataloader_idx)
 
     @_harmless
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Sample metrics where no logger carries them."""
-        if sampler := self._sampling(trainer):
+        """Sample metrics where no logger carries them; training goes on."""
+        if sampler := self._of(trainer).sampler(trainer):
             sampler.evaluation_ends(trainer)
+        facts = self._of(trainer).facts(trainer)
+        if facts is not None and trainer.state.fn == "fit":
+            facts.clock.resumes()
 
     @_harmless
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the end of an epoch for the sampling of its metrics."""
-        if sampler := self._sampling(trainer):
+        if sampler := self._of(trainer).sampler(trainer):
             sampler.epoch_ends(trainer)
 
     @_harmless
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Sample the metrics of the epoch before."""
-        if sampler := self._sampling(trainer):
+        if sampler := self._of(trainer).sampler(trainer):
             sampler.training_goes_on(trainer)
 
     @_harmless
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Sample the metrics of the last epoch."""
-        if sampler := self._sampling(trainer):
+        """Sample the metrics of the last epoch; training ends."""
+        if facts := self._of(trainer).facts(trainer):
+            facts.clock.pauses()
+        if sampler := self._of(trainer).sampler(trainer):
             sampler.training_goes_on(trainer)
 
     @_harmless
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Sample metrics where no logger carries them."""
-        if sampler := self._sampling(trainer):
+        if sampler := self._of(trainer).sampler(trainer):
             sampler.evaluation_ends(trainer)
 
     @_harmless
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fingerprint the weights that the fit ended with."""
-        if facts := self._describing(trainer):
+        if facts := self._of(trainer).facts(trainer):
             facts.describe_end(trainer, pl_module)
 
     @_harmless
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Close the segment of a training that ended well."""
-        self._close(trainer, RunStatus.FINISHED, stop_reason=trainers.stop_reason(trainer))
-
-    @_harmless
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Close the segment of a training that did not; Lightning calls no teardown then."""
-        interrupted = isinstance(exception, (KeyboardInterrupt, SystemExit)) or trainers.is_sigterm(exception)
-        text = words_of(exception)
-        if self._recorder is not None and self._recorder.is_open:
-            self._recorder.add_event("exception", text, level="warning" if interrupted else "error")
-        self._close(trainer, RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED, exception=text)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the run that wrote it."""
-        return {"run_id": self.run_id}
-
-    @property
-    def state_key(self) -> str:
-        """Tells the callbacks of different lakes apart in a Trainer and in its checkpoints."""
-        return self._generate_state_key(lake=self._storage.url, project=self._identity["project"])
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep in the checkpoint which run wrote it, and how far it was."""
+        self._of(trainer).keep_in(checkpoint)
 
     @_harmless
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember the run whose checkpoint is resumed, whichever lake it was recorded to."""
-        states = {key: state for key, state in checkpoint.get("callbacks", {}).items() if key.startswith("LDECallback")}
-        state: dict[str, Any] = states.get(self.state_key) or next(iter(states.values()), {})
-        self._resumed_from = state.get("run_id")
+        """Remember the run whose checkpoint is resumed."""
+        self._of(trainer).find_in(checkpoint)
 
-    # Opening and closing ------------------------------------------------------------------------
+    @_harmless
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the segment of a training that ended well."""
+        self._of(trainer).close(trainer, RunStatus.FINISHED, stop_reason=trainers.stop_reason(trainer))
 
-    def _open(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        if trainers.is_silent(trainer) or not trainer.is_global_zero:
-            return
-        first = self._trainer_of_run is None or self._trainer_of_run() is not trainer
-        if first or self._recorder is None:
-            self._trainer_of_run = weakref.ref(trainer)
-            self._recorder = Recorder(
-                self._storage, flush_every_s=self._flush_every_s, on_error=self._on_error, **self._identity
-            )
-        self._sampler = MetricSampler(functools.partial(self._recorder.log, source="sampled"))
-        self._facts = RunFacts(self._recorder)
-        resumed_from, self._resumed_from = self._resumed_from, None
-        if resumed_from == self._recorder.run_id:
-            resumed_from = None
-        self._recorder.start_segment(stage)
-        self._facts.describe_run(trainer, module, resumed_from=resumed_from)
-        if first:
-            rank_zero_info(f"LDE: recording run {self._recorder.run_id} to {self._storage.url}")
+    @_harmless
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the segment of a training that did not; Lightning calls no teardown then."""
+        self._of(trainer).fail(trainer, exception)
 
-    def _close(self, trainer: pl.Trainer, status: str, **facts: str | None) -> None:
-        if self._tap is not None:
-            trainer.loggers = [logger for logger in trainer.loggers if logger is not self._tap]
-            self._tap = None
-        if self._recorder is None or not self._recorder.is_open:
-            return
-        if self._artifacts == "checkpoints" and self._facts is not None and trainer.state.fn == "fit":
+    @property
+    def state_key(self) -> str:
+        """Tells the callbacks of different lakes apart in a Trainer."""
+        # Lightning asks for it in every hook.
+        return self._options.state_key
+
+    # Errors ---------------------------------------------------------------------------------------
+
+    def _guarded(self, function: Callable[..., None]) -> Callable[..., None]:
+        """A function whose errors become one warning, as those of hooks do."""
+
+        def guarded(*args: Any) -> None:
             try:
-                self._facts.save_checkpoints(trainer)
-            except OSError as error:
-                self._recorder.say_once("artifact", f"checkpoints could not be looked up: {error}")
-        run_id = self._recorder.run_id
-        if self._recorder.finish_segment(status, **facts):
-            rank_zero_info(f"LDE: run {run_id} {status}: lde show {shlex.quote(self._storage.url)} {run_id}")
-        else:
-            rank_zero_info(f"LDE: run {run_id} {status}; part of it is not in the lake yet")
+                function(*args)
+            except Exception as error:
+                self._give_up("log_metrics", error)
+
+        return guarded
 
     def _give_up(self, hook: str, error: Exception) -> None:
         # An error in on_exception would replace the user's own.
@@ -305,31 +329,6 @@ class LDECallback(pl.Callback):
             self._broken = True
             message = f"LDECallback.{hook} could not record everything: {type(error).__name__}: {error}"
             tell(message, RecordingWarning)
-
-    # What there is to record ----------------------------------------------------------------------
-
-    @_harmless
-    def _on_logged(self, trainer: pl.Trainer, metrics: Mapping[str, Any], step: int | None) -> None:
-        if self._describing(trainer) and self._recorder is not None:
-            self._recorder.log(
-                {name: value for name, value in metrics.items() if name != "epoch"},
-                step=step,
-                global_step=trainer.global_step,
-                epoch=trainer.current_epoch,
-                context=trainers.context(trainer),
-            )
-
-    def _describing(self, trainer: pl.Trainer) -> RunFacts | None:
-        """The facts of the open segment, None where nothing is to be recorded now."""
-        silent = self._recorder is None or not self._recorder.is_open or trainer.sanity_checking
-        return None if silent else self._facts
-
-    def _describe_loaders(self, trainer: pl.Trainer, role: str, loaders: object) -> None:
-        if facts := self._describing(trainer):
-            facts.describe_loaders(role, loaders)
-
-    def _sampling(self, trainer: pl.Trainer) -> MetricSampler | None:
-        return self._sampler if self._tap is None and self._describing(trainer) else None
 
 
 def _check_word(name: str, value: str, allowed: set[str]) -> None:

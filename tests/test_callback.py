@@ -149,14 +149,44 @@ def test_same_weights_with_default_and_without_loggers(tmp_path: Path, callback:
     )
 
 
-def test_without_loggers_metrics_are_sampled(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
-    made, _ = fit(tmp_path, callback, logger=False, check_val_every_n_epoch=2)
-    rows = Lake(lake_path).sql("select name, epoch, source from metrics order by name, epoch").to_pylist()
-    assert {row["source"] for row in rows} == {"sampled"}
-    # A value of the last validation stays in callback_metrics; it must not be taken for a new one.
-    assert [row["epoch"] for row in rows if row["name"] == "val/loss"] == [1]
-    assert [row["epoch"] for row in rows if row["name"] == "train/loss"] == [0, 1]
-    assert made.loggers == []
+class Logging(Net):
+    """Logs in every way that a module can."""
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+        loss = self._loss(batch)
+        self.log("each", loss)
+        self.log("both", loss, on_step=True, on_epoch=True, prog_bar=True)
+        self.log("mean", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log("late", float(self.current_epoch))
+
+
+@pytest.mark.parametrize("every", [1, 4, 50])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_without_loggers_the_same_metrics_are_sampled(
+    tmp_path: Path, lake_path: Path, every: int, accumulate: int
+) -> None:
+    found = {}
+    for logger in (pl.loggers.CSVLogger(tmp_path), False):
+        pl.seed_everything(1, verbose=False)
+        recorder = LDECallback(lake_path, project="p", on_error="raise", system_metrics_every_s=None)
+        options = {"log_every_n_steps": every, "accumulate_grad_batches": accumulate, "max_epochs": 3}
+        made = trainer(tmp_path, recorder, logger=logger, check_val_every_n_epoch=2, **options)
+        made.fit(Logging(), loader(), loader(shuffle=False))
+        rows = Lake(lake_path).sql(
+            "select name, context, step, global_step, epoch, value from metrics where run_id = ? order by all",
+            [recorder.run_id],
+        )
+        found[bool(logger)] = rows.to_pylist()
+        sources = Lake(lake_path).sql("select distinct source from metrics where run_id = ?", [recorder.run_id])
+        assert sources.to_pylist() == [{"source": "logged" if logger else "sampled"}]
+    assert [row for row in found[True] if row not in found[False]] == []
+    # Until a metric of steps is logged for the first time, its last value in an epoch is all there is to sample.
+    extra = [row for row in found[False] if row not in found[True]]
+    assert {row["name"] for row in extra} <= ({"each"} if every > 1 else set())
+    assert {row["name"] for row in found[True]} >= {"mean", "both_epoch", "late", "val/loss"}
 
 
 def test_checkpoints_come_back_bit_for_bit(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
@@ -254,7 +284,9 @@ def test_a_second_fit_without_work_keeps_the_summary(tmp_path: Path, lake_path: 
     assert json.loads(one(lake_path, "select summary from runs")["summary"]) == json.loads(before["summary"])
 
 
-def test_resuming_links_to_the_first_run(tmp_path: Path, lake_path: Path, callback: LDECallback) -> None:
+def test_resuming_under_another_name_is_a_new_run_with_a_link(
+    tmp_path: Path, lake_path: Path, callback: LDECallback
+) -> None:
     made, _ = fit(tmp_path, callback)
     checkpoint = made.checkpoint_callback.best_model_path  # type: ignore[union-attr]
     second = LDECallback(lake_path, project="p", name="second", on_error="raise")
@@ -284,7 +316,7 @@ def test_the_callback_is_cheap_to_make_and_can_be_copied(lake_path: Path) -> Non
     callback = LDECallback(lake_path, project="p", storage_options={})
     assert not lake_path.exists()
     for twin in (pickle.loads(pickle.dumps(callback)), copy.deepcopy(callback)):
-        assert twin._identity == callback._identity
+        assert twin._options.identity == callback._options.identity
         assert twin.run_id is None
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pytorch_lightning as pl
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_lde import capture
 from lightning_lde._lightning import _trainer
 from lightning_lde.recording import Recorder, describe_process, episode_rows, link_run
-from lightning_lde.schema import DatasetConfig, Relation
+from lightning_lde.schema import DatasetConfig, Pipeline, PipelineConfig, Relation, content_id
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 _ROLES = {
     "train": Relation.TRAINED_ON,
@@ -24,6 +27,25 @@ _ROLES = {
 _EPISODE_COLUMNS = ("method", "index", "classes", "inner_steps", "loss", "accuracy", "ways", "shots", "queries")
 
 
+class Settings(NamedTuple):
+    """A module and how it is trained."""
+
+    pipeline: Pipeline
+    config: PipelineConfig
+
+    @property
+    def identity(self) -> str:
+        """Equal for trainings that may be one run: class, hyper-parameters and seed, but not how long they go on."""
+        seed = capture.capture_seeds().get("PL_GLOBAL_SEED")
+        facts = {"module_class": self.pipeline.module_class, "hparams": self.config.hparams, "seed": seed}
+        return content_id("runs", facts)
+
+
+def settings_of(trainer: pl.Trainer, module: pl.LightningModule) -> Settings:
+    """Describe a module and its settings."""
+    return Settings(capture.describe_pipeline(module), capture.describe_pipeline_config(module, trainer))
+
+
 class RunFacts:
     """The facts of one segment.
 
@@ -33,29 +55,44 @@ class RunFacts:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self.clock = recorder.clock
         self._loaders: dict[tuple[str, int], tuple[object, DatasetConfig]] = {}
         self._weights_id: str | None = None
+        self._weights_known = threading.Event()
+        self._weights_known.set()
 
-    def describe_run(self, trainer: pl.Trainer, module: pl.LightningModule, *, resumed_from: str | None) -> None:
-        """Code, environment, pipeline, settings, seeds and the weights that the segment starts with."""
-        describe_process(self._recorder)
-        pipeline = capture.describe_pipeline(module)
-        config = capture.describe_pipeline_config(module, trainer)
-        self._weights_id = self._fingerprint(trainer, module)
-        recorder, run = self._recorder, self._recorder.run
-        recorder.record("pipelines", pipeline)
+    def describe_run(
+        self, trainer: pl.Trainer, module: pl.LightningModule, settings: Settings, *, resumed_from: str | None
+    ) -> None:
+        """Code, environment, pipeline, settings, seeds and the weights that the segment starts with.
+
+        What does not change while the training goes on is found out in the background.
+
+        Args:
+            trainer: The trainer.
+            module: The module.
+            settings: Its pipeline and their settings.
+            resumed_from: The other run whose checkpoint it goes on from, None where there is none.
+        """
+        recorder, run, config = self._recorder, self._recorder.run, settings.config
+        self._fingerprint_later(trainer, module)
+        recorder.describe_later(functools.partial(describe_process, recorder))
+        recorder.record("pipelines", settings.pipeline)
         recorder.record("pipeline_configs", config)
         recorder.record("params", *capture.flatten_params(config.pipeline_config_id, config.hparams))
         recorder.update(
             # A test after a fit has no optimizers; the run keeps the configuration it began with.
             pipeline_config_id=run.pipeline_config_id or config.pipeline_config_id,
-            weights_start_id=run.weights_start_id or self._weights_id,
             world_size=trainer.world_size,
             resumed_from=resumed_from or run.resumed_from,
         )
-        link_run(self._recorder, Relation.USED_PIPELINE, "pipeline_config", config.pipeline_config_id)
+        link_run(recorder, Relation.USED_PIPELINE, "pipeline_config", config.pipeline_config_id)
         if resumed_from is not None:
-            link_run(self._recorder, Relation.RESUMED_FROM, "run", resumed_from)
+            link_run(recorder, Relation.RESUMED_FROM, "run", resumed_from)
+
+    def weights_will_change(self) -> None:
+        """Wait until the weights that the segment starts with are known; they are about to be trained."""
+        self._weights_known.wait()
 
     def describe_loaders(self, role: str, loaders: object) -> None:
         """The data sets behind loaders, and how they are used; said once per segment.
@@ -89,7 +126,7 @@ class RunFacts:
             return
         dataset, config = self._loaders.get((role, dataloader_idx), (None, None))
         # During a fit the weights change from batch to batch; a fingerprint for each would cost too much.
-        weights_id = None if trainer.state.fn == "fit" else self._weights_id
+        weights_id = None if trainer.state.fn == "fit" else self._known_weights_id()
         rows = episode_rows(self._recorder.run, results, dataset, config, weights_id=weights_id)
         self._recorder.record("episodes", *rows)
         if trainer.world_size > 1:
@@ -97,7 +134,7 @@ class RunFacts:
 
     def describe_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The weights that a fit ended with."""
-        weights_id = self._fingerprint(trainer, module)
+        weights_id = None if self._are_sharded(trainer) else capture.weights_fingerprint(module)
         if weights_id is not None:
             self._recorder.update(weights_end_id=weights_id)
             link_run(self._recorder, Relation.PRODUCED, "weights", weights_id)
@@ -113,9 +150,25 @@ class RunFacts:
                 name = f"checkpoints/{path.relative_to(root).as_posix()}"
                 self._recorder.save_file(path, path=name, kind="checkpoint", score=score)
 
-    def _fingerprint(self, trainer: pl.Trainer, module: pl.LightningModule) -> str | None:
-        if _trainer.is_sharded(trainer):
-            # Gathering the state there needs all ranks; rank zero alone would wait for ever.
+    def _fingerprint_later(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self._are_sharded(trainer):
+            return
+        state = module.state_dict()
+
+        def fingerprint() -> None:
+            self._weights_id = capture.weights_fingerprint(state)
+            if self._recorder.run.weights_start_id is None:
+                self._recorder.update(weights_start_id=self._weights_id)
+
+        self._weights_known = self._recorder.describe_later(fingerprint)
+
+    def _known_weights_id(self) -> str | None:
+        self._weights_known.wait()
+        return self._weights_id
+
+    def _are_sharded(self, trainer: pl.Trainer) -> bool:
+        # Gathering the state there needs all ranks; rank zero alone would wait for ever.
+        sharded = _trainer.is_sharded(trainer)
+        if sharded:
             self._recorder.say_once("weights", "weights are sharded over ranks: they have no fingerprint")
-            return None
-        return capture.weights_fingerprint(module)
+        return sharded

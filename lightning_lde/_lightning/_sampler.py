@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import pytorch_lightning as pl
+from typing import TYPE_CHECKING, Any
 
 from lightning_lde._lightning import _trainer
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 
 class MetricSampler:
@@ -24,6 +25,7 @@ class MetricSampler:
     def __init__(self, receive: Callable[..., None]) -> None:
         self._receive = receive
         self._training: set[str] = set()
+        self._steps: set[str] = set()
         self._evaluation: set[str] = set()
         self._evaluated: dict[str, float] = {}
         self._ended_epoch: dict[str, Any] | None = None
@@ -40,17 +42,34 @@ class MetricSampler:
         self._evaluation |= names - self._training
         self._evaluated = {name: float(trainer.callback_metrics[name]) for name in sorted(names)}
         if self._evaluated:
-            self._receive(self._evaluated, **_moment(trainer))
+            self._receive(self._evaluated, **_trainer.moment(trainer)._asdict())
+
+    def batch_ends(self, trainer: pl.Trainer) -> None:
+        """Take the values of a training step that Lightning would hand to loggers, where it would."""
+        values = _trainer.step_metrics(trainer)
+        self._steps |= set(values)
+        moment = _trainer.moment(trainer)
+        if "step" in values:
+            # What a module logs under this name is, by Lightning's rule, the step of all the others.
+            moment = moment._replace(step=int(values.pop("step")))
+        if values:
+            self._receive(values, **moment._asdict())
 
     def epoch_ends(self, trainer: pl.Trainer) -> None:
         """Note the moment; the values are taken when all of them are there."""
-        self._ended_epoch = _moment(trainer)
+        moment = _trainer.moment(trainer)
+        # Lightning gives loggers the values of an epoch under its last step.
+        step = moment.step if moment.step is None else max(0, moment.step - 1)
+        self._ended_epoch = moment._replace(step=step)._asdict()
 
     def training_goes_on(self, trainer: pl.Trainer) -> None:
         """Take the values of the epoch that ended before."""
         if self._ended_epoch is not None:
             names = set(trainer.callback_metrics) - self._evaluation
             self._training |= names
+            # Values of steps were taken then, and what has a name of its own for the epoch goes by that.
+            forked = {name.removesuffix("_epoch") for name in names if name.endswith("_epoch")}
+            names -= self._steps | forked | {f"{name}_step" for name in forked}
             values = {name: float(trainer.callback_metrics[name]) for name in sorted(names)}
             # A name that a validation has too still holds the validation's value: the training's is not to be had.
             values = {name: value for name, value in values.items() if self._evaluated.get(name) != value}
@@ -58,12 +77,3 @@ class MetricSampler:
                 self._receive(values, **self._ended_epoch)
             self._ended_epoch = None
             self._evaluated = {}
-
-
-def _moment(trainer: pl.Trainer) -> dict[str, Any]:
-    return {
-        "step": trainer.global_step,
-        "global_step": trainer.global_step,
-        "epoch": trainer.current_epoch,
-        "context": _trainer.context(trainer),
-    }

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.loggers.logger import DummyExperiment
+from lightning_lde._lightning._classes import LoggerBase, dummy_experiment
 
 
-class MetricTap(Logger):
+class MetricTap(LoggerBase):
     """Forwards ``log_metrics`` to a function and does nothing else.
 
     Args:
         receive: Called with the metrics and the logger's step.
         folder: What user code gets that asks every logger for its folder.
+
+    Attributes:
+        requeued: Whether SLURM has put the job back into its queue.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class MetricTap(Logger):
         super().__init__()
         self._receive = receive
         self._folder = folder
+        self.requeued = False
 
     @property
     def name(self) -> str:
@@ -44,7 +47,7 @@ class MetricTap(Logger):
     @property
     def experiment(self) -> Any:
         """An object that accepts any call, for user code that loops over loggers."""
-        return DummyExperiment()
+        return dummy_experiment()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Pass the metrics on."""
@@ -52,6 +55,10 @@ class MetricTap(Logger):
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Ignored: hyper-parameters are captured from the module."""
+
+    def finalize(self, status: str) -> None:
+        """Note SLURM's signal: Lightning finalizes loggers as "finished" then, and never else."""
+        self.requeued = self.requeued or status == "finished"
 
     def __getattr__(self, name: str) -> Any:
         # User code may call a method of its own logger's class on every logger it finds.

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
+from lightning_lde.recording import Moment
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
 
 _CONTEXTS = {"train": "train", "validate": "val", "sanity_check": "val", "test": "test", "predict": "predict"}
 
@@ -38,6 +42,9 @@ def stop_reason(trainer: pl.Trainer) -> str | None:
     for callback in trainer.early_stopping_callbacks:
         if message := getattr(callback, "stopping_reason_message", None):
             return str(message)
+        # Before 2.6 Lightning did not keep its message.
+        if getattr(callback, "stopped_epoch", 0) and callback.wait_count >= callback.patience:
+            return f"{callback.monitor} did not improve in {callback.wait_count} checks"
     if trainer.max_epochs is not None and 0 < trainer.max_epochs <= trainer.current_epoch:
         return f"max_epochs={trainer.max_epochs} reached"
     if 0 < trainer.max_steps <= trainer.global_step:
@@ -49,6 +56,33 @@ def context(trainer: pl.Trainer) -> str | None:
     """The word for what the trainer is doing: train, val, test or predict."""
     stage = trainer.state.stage
     return None if stage is None else _CONTEXTS.get(str(stage.value))
+
+
+def moment(trainer: pl.Trainer) -> Moment:
+    """Where the training stands, with the step that Lightning gives to loggers."""
+    return Moment(
+        getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step),
+        trainer.global_step,
+        trainer.current_epoch,
+        context(trainer),
+    )
+
+
+def step_metrics(trainer: pl.Trainer) -> dict[str, Any]:
+    """What Lightning would hand to loggers after this training step, if there were any; empty where it would not."""
+    try:
+        accumulates = trainer.fit_loop._should_accumulate() and trainer.lightning_module.automatic_optimization
+        if accumulates or not trainer._logger_connector.should_update_logs:
+            return {}
+        results = trainer.fit_loop.epoch_loop._results
+        # Lightning's own way to these values takes as long as logging them.
+        return {
+            item.meta.forked_name(on_step=True): item._forward_cache
+            for item in results.values()
+            if item.meta.logger and item.meta.on_step and not item.has_reset and item._forward_cache is not None
+        }
+    except (AttributeError, TypeError):
+        return {}
 
 
 def is_silent(trainer: pl.Trainer) -> bool:
@@ -64,6 +98,12 @@ def is_dummy(logger: object) -> bool:
 def is_sigterm(exception: BaseException) -> bool:
     """Whether Lightning raised this because the process was asked to end."""
     return type(exception).__name__ == "SIGTERMException"
+
+
+def has_requeue_checkpoint(trainer: pl.Trainer, *, since: datetime) -> bool:
+    """Whether SLURM's signal made Lightning write a checkpoint to go on from, and put the job back into its queue."""
+    root = Path(trainer.default_root_dir)
+    return any(path.stat().st_mtime >= since.timestamp() for path in root.glob("hpc_ckpt_*.ckpt"))
 
 
 def is_sharded(trainer: pl.Trainer) -> bool:

@@ -1,0 +1,214 @@
+"""What one Trainer does with one callback: its run, from the first segment to the last."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lightning_utilities.core.rank_zero import rank_zero_info
+
+from lightning_lde._lightning import _trainer
+from lightning_lde._lightning._facts import RunFacts, settings_of
+from lightning_lde._lightning._sampler import MetricSampler
+from lightning_lde._lightning._tap import MetricTap
+from lightning_lde.lake import LakeStorage
+from lightning_lde.recording import Moment, Recorder, RunState, words_of
+from lightning_lde.schema import RunStatus, content_id
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+KEPT_IN = "lightning_lde"
+"""Where a checkpoint keeps what it has of runs: not among the states of callbacks, which Lightning asks for again."""
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How runs are recorded.
+
+    Attributes:
+        storage: The lake.
+        state_key: Tells the callbacks of different lakes apart in a checkpoint.
+        identity: Project, experiment, name and tags.
+        recording: Further arguments of ``Recorder``.
+        keep_checkpoints: Whether the checkpoints on the disk are stored when a fit ends.
+        continue_run: Whether training that goes on from a checkpoint may go on in its run.
+    """
+
+    storage: LakeStorage
+    state_key: str
+    identity: Mapping[str, Any]
+    recording: Mapping[str, Any]
+    keep_checkpoints: bool
+    continue_run: bool
+
+
+class TrainerSession:
+    """The run of one Trainer; each fit, validate, test and predict is a segment of it.
+
+    Args:
+        options: How it is recorded.
+        guard: Makes a function harmless to the training.
+    """
+
+    def __init__(self, options: SessionOptions, guard: Callable[[Callable[..., None]], Callable[..., None]]) -> None:
+        self._options = options
+        self._guard = guard
+        self._resumes: RunState | None = None
+        self._same_run: str | None = None
+        self._tap: MetricTap | None = None
+        self._facts: RunFacts | None = None
+        self._sampler: MetricSampler | None = None
+        self.recorder: Recorder | None = None
+
+    # What is open ---------------------------------------------------------------------------------
+
+    def facts(self, trainer: pl.Trainer) -> RunFacts | None:
+        """The facts of the open segment, None where nothing is to be recorded now."""
+        silent = self.recorder is None or not self.recorder.is_open or trainer.sanity_checking
+        return None if silent else self._facts
+
+    def sampler(self, trainer: pl.Trainer) -> MetricSampler | None:
+        """What reads metrics where no logger carries them, None elsewhere."""
+        return self._sampler if self._tap is None and self.facts(trainer) else None
+
+    def describe_loaders(self, trainer: pl.Trainer, role: str, loaders: object) -> None:
+        """The data behind loaders, where something is open."""
+        if facts := self.facts(trainer):
+            facts.describe_loaders(role, loaders)
+
+    def batch_starts(self, batch: object) -> None:
+        """A training step begins."""
+        if self._facts is not None:
+            self._facts.clock.batch_starts(batch)
+
+    def batch_ends(self, trainer: pl.Trainer) -> None:
+        """A training step is done."""
+        if self._facts is not None:
+            self._facts.clock.batch_ends()
+            if self._tap is None and (sampler := self.sampler(trainer)):
+                sampler.batch_ends(trainer)
+
+    # Opening and closing --------------------------------------------------------------------------
+
+    def listen(self, trainer: pl.Trainer) -> None:
+        """Listen to what goes to the loggers, where there are any."""
+        listening = any(not _trainer.is_dummy(logger) for logger in trainer.loggers)
+        if listening and trainer.is_global_zero and not _trainer.is_silent(trainer):
+            folder = getattr(trainer.loggers[0], "log_dir", None) or trainer.default_root_dir
+            receive = self._guard(functools.partial(self._on_logged, weakref.ref(trainer)))
+            self._tap = MetricTap(receive, folder=str(folder))
+            trainer.loggers = [*trainer.loggers, self._tap]
+
+    def open(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Begin a segment, of a new run, of the present one or of the one whose checkpoint was loaded.
+
+        Args:
+            trainer: The trainer.
+            module: What it trains or evaluates.
+            stage: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+        """
+        if _trainer.is_silent(trainer) or not trainer.is_global_zero:
+            return
+        settings = settings_of(trainer, module)
+        names = {key: self._options.identity[key] for key in ("experiment", "name")}
+        self._same_run = content_id("runs", {"settings": settings.identity, **names})
+        resumes, self._resumes = self._resumes, None
+        recorder, is_new = self._recorder_for(trainer, resumes)
+        other = None if resumes is None or resumes.run_id == recorder.run_id else resumes.run_id
+        self._sampler = MetricSampler(functools.partial(recorder.log, source="sampled"))
+        self._facts = RunFacts(recorder)
+        recorder.start_segment(stage)
+        self._facts.describe_run(trainer, module, settings, resumed_from=other)
+        if is_new:
+            word = "recording" if resumes is None or other else "continuing"
+            rank_zero_info(f"LDE: {word} run {recorder.run_id} to {self._options.storage.url}")
+
+    def _recorder_for(self, trainer: pl.Trainer, resumes: RunState | None) -> tuple[Recorder, bool]:
+        options = self._options
+        if self.recorder is not None:
+            if resumes is not None and resumes.run_id == self.recorder.run_id:
+                self.recorder.resume(resumes.as_dict())
+            return self.recorder, False
+        goes_on = resumes is not None and options.continue_run and resumes.identity == self._same_run
+        state = resumes.as_dict() if resumes is not None and goes_on else None
+        self.recorder = Recorder(options.storage, resume=state, **options.recording, **options.identity)
+        self.recorder.moment = functools.partial(_moment, weakref.ref(trainer))
+        return self.recorder, True
+
+    def fail(self, trainer: pl.Trainer, exception: BaseException) -> None:
+        """End the segment of a training that did not end well."""
+        interrupted = isinstance(exception, (KeyboardInterrupt, SystemExit)) or _trainer.is_sigterm(exception)
+        text = words_of(exception)
+        if self.recorder is not None and self.recorder.is_open:
+            self.recorder.add_event("exception", text, level="warning" if interrupted else "error")
+        status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
+        if interrupted and self._is_requeued(trainer):
+            status = RunStatus.REQUEUED
+        self.close(trainer, status, exception=text)
+
+    def close(self, trainer: pl.Trainer, status: str, **facts: str | None) -> None:
+        """End the segment; idempotent.
+
+        Args:
+            trainer: The trainer.
+            status: A word of ``RunStatus``.
+            facts: ``stop_reason`` and ``exception`` where there are any.
+        """
+        if self._tap is not None:
+            trainer.loggers = [logger for logger in trainer.loggers if logger is not self._tap]
+            self._tap = None
+        recorder, url = self.recorder, self._options.storage.url
+        if recorder is None or not recorder.is_open:
+            return
+        if self._options.keep_checkpoints and self._facts is not None and trainer.state.fn == "fit":
+            try:
+                self._facts.save_checkpoints(trainer)
+            except OSError as error:
+                recorder.say_once("artifact", f"checkpoints could not be looked up: {error}")
+        if recorder.finish_segment(status, **facts):
+            rank_zero_info(f"LDE: run {recorder.run_id} {status}: lde show {shlex.quote(url)} {recorder.run_id}")
+        else:
+            rank_zero_info(f"LDE: run {recorder.run_id} {status}; part of it is not in the lake yet")
+
+    def _is_requeued(self, trainer: pl.Trainer) -> bool:
+        if self._tap is not None:
+            return self._tap.requeued
+        return self.recorder is not None and _trainer.has_requeue_checkpoint(
+            trainer, since=self.recorder.run.started_at
+        )
+
+    # Checkpoints ----------------------------------------------------------------------------------
+
+    def keep_in(self, checkpoint: dict[str, Any]) -> None:
+        """Keep in a checkpoint which run wrote it, and how far it was."""
+        if self.recorder is not None:
+            state = self.recorder.checkpoint_state(identity=self._same_run)
+            checkpoint.setdefault(KEPT_IN, {})[self._options.state_key] = state
+
+    def find_in(self, checkpoint: Mapping[str, Any]) -> None:
+        """Remember the run whose checkpoint is resumed, whichever lake it was recorded to."""
+        states = checkpoint.get(KEPT_IN, {})
+        own = states.get(self._options.state_key)
+        found = RunState.from_dict(own or next(iter(states.values()), None))
+        # A run of another lake cannot go on in this one.
+        self._resumes = found if own or found is None else replace(found, identity=None)
+
+    # Metrics --------------------------------------------------------------------------------------
+
+    def _on_logged(self, trainer_of_run: weakref.ref[pl.Trainer], metrics: Mapping[str, Any], step: int | None) -> None:
+        trainer = trainer_of_run()
+        if trainer is not None and self.facts(trainer) and self.recorder is not None:
+            values = {name: value for name, value in metrics.items() if name != "epoch"}
+            moment = _trainer.moment(trainer)._replace(step=step)
+            self.recorder.log(values, **moment._asdict())
+
+
+def _moment(trainer_of_run: weakref.ref[pl.Trainer]) -> Moment | None:
+    """Where the training stands; None during the sanity check, and where its trainer is gone."""
+    trainer = trainer_of_run()
+    return None if trainer is None or trainer.sanity_checking else _trainer.moment(trainer)
