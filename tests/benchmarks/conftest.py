@@ -1,0 +1,3 @@
+"""Benchmarks are programs; pytest leaves them alone, its doctests too."""
+
+collect_ignore_glob = ["*.py"]

@@ -1,0 +1,31 @@
+"""All benchmarks, one after the other; each writes its raw figures to docs/results/."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import _bench as bench
+import ingest
+import startup
+import training
+
+QUICK = {
+    startup: "--imports 2 --processes 1 --fits 2",
+    ingest: "--points 200000 --points-of-others 50000 --points-of-peers 5000 --rounds 1",
+    training: "--rounds 1 --steps 100",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", metavar="FOLDER", type=Path, help="only try whether all of it runs; JSON goes there")
+    quick = parser.parse_args().quick
+    for benchmark, options in QUICK.items():
+        name = benchmark.__name__
+        bench.console.rule(name)
+        benchmark.main([] if quick is None else [*options.split(), "-o", str(quick / f"{name}.json")])
+
+
+if __name__ == "__main__":
+    main()
