@@ -4,6 +4,7 @@ PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 DATA   ?=
 SEEDS  ?= 1
+JOBS   ?= 2
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -30,10 +31,10 @@ demo: $(RUN) ## train, measure diversity, correlate: demo/lake and demo/report.h
 	$(BIN)/python analysis/correlation.py demo/lake --project demo -o demo/report.html
 
 test: $(TEST) ## the tests, without the slow ones
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not gpu"
 
 test-all: $(TEST) ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS)
 
 test-oldest: $(OLDEST)/.ready ## what touches Lightning, with the oldest Lightning that is supported
 	PYTHONPATH=$(CURDIR)/$(OLDEST) $(BIN)/python -m pytest -m "not slow and not gpu" tests/lightning tests/test_callback.py

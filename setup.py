@@ -30,6 +30,7 @@ EXTRAS = {
     "test": [
         "pytest>=8.3",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "hypothesis>=6.115",
         "statsmodels>=0.14.4",
         "pandas>=2.2",

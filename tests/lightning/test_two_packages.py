@@ -28,7 +28,7 @@ late = LDECallback("lake")
 class Own(LDECallback):
     pass
 names = [name for name in ("pytorch_lightning", "lightning.pytorch") if name in sys.modules]
-from lightning_lde._lightning import MetricTap
+from lightning_lde._lightning._tap import MetricTap
 print(json.dumps({
     "imported": names,
     "callback": [
@@ -52,13 +52,13 @@ def output(program: str, *arguments: str, folder: Path) -> str:
 @pytest.mark.parametrize(
     ("before", "after", "imported"),
     [
-        ("", "", [PL]),
-        (PL, "", [PL]),
+        pytest.param("", "", [PL], marks=pytest.mark.slow),
+        pytest.param(PL, "", [PL], marks=pytest.mark.slow),
         (LIGHTNING, "", [LIGHTNING]),
-        (f"{PL} {LIGHTNING}", "", [PL, LIGHTNING]),
-        (f"{LIGHTNING} {PL}", "", [PL, LIGHTNING]),
+        pytest.param(f"{PL} {LIGHTNING}", "", [PL, LIGHTNING], marks=pytest.mark.slow),
+        pytest.param(f"{LIGHTNING} {PL}", "", [PL, LIGHTNING], marks=pytest.mark.slow),
         ("", LIGHTNING, [PL, LIGHTNING]),
-        (LIGHTNING, PL, [PL, LIGHTNING]),
+        pytest.param(LIGHTNING, PL, [PL, LIGHTNING], marks=pytest.mark.slow),
     ],
 )
 def test_it_belongs_to_every_package_that_is_imported(
@@ -129,8 +129,17 @@ trainer:
 IMPORTED_FIRST = "from lightning_lde import LDECallback"
 
 
-@pytest.mark.parametrize("package", [PL, LIGHTNING])
-@pytest.mark.parametrize(("first", "then"), [("", ""), (IMPORTED_FIRST, ""), ("", IMPORTED_FIRST)])
+@pytest.mark.parametrize(
+    ("package", "first", "then"),
+    [
+        (PL, "", ""),
+        (LIGHTNING, IMPORTED_FIRST, ""),
+        pytest.param(PL, IMPORTED_FIRST, "", marks=pytest.mark.slow),
+        pytest.param(LIGHTNING, "", "", marks=pytest.mark.slow),
+        pytest.param(PL, "", IMPORTED_FIRST, marks=pytest.mark.slow),
+        pytest.param(LIGHTNING, "", IMPORTED_FIRST, marks=pytest.mark.slow),
+    ],
+)
 def test_lightning_cli_takes_a_class_path(tmp_path: Path, package: str, first: str, then: str) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     program = CLI.format(package=package, first=first, then=then)
