@@ -47,13 +47,14 @@ class MetricSampler:
     def batch_ends(self, trainer: pl.Trainer) -> None:
         """Take the values of a training step that Lightning would hand to loggers, where it would."""
         values = _trainer.step_metrics(trainer)
+        if not values:
+            return
         self._steps |= set(values)
         moment = _trainer.moment(trainer)
         if "step" in values:
             # What a module logs under this name is, by Lightning's rule, the step of all the others.
             moment = moment._replace(step=int(values.pop("step")))
-        if values:
-            self._receive(values, **moment._asdict())
+        self._receive(values, **moment._asdict())
 
     def epoch_ends(self, trainer: pl.Trainer) -> None:
         """Note the moment; the values are taken when all of them are there."""

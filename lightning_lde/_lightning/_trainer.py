@@ -71,10 +71,11 @@ def moment(trainer: pl.Trainer) -> Moment:
 def step_metrics(trainer: pl.Trainer) -> dict[str, Any]:
     """What Lightning would hand to loggers after this training step, if there were any; empty where it would not."""
     try:
-        accumulates = trainer.fit_loop._should_accumulate() and trainer.lightning_module.automatic_optimization
-        if accumulates or not trainer._logger_connector.should_update_logs:
-            return {}
         results = trainer.fit_loop.epoch_loop._results
+        if not results or not trainer._logger_connector.should_update_logs:
+            return {}
+        if trainer.fit_loop._should_accumulate() and trainer.lightning_module.automatic_optimization:
+            return {}
         # Lightning's own way to these values takes as long as logging them.
         return {
             item.meta.forked_name(on_step=True): item._forward_cache

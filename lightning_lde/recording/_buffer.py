@@ -120,26 +120,31 @@ class Buffer:
         tensors: dict[int, Tensor] = {}
         for name, value in values.items():
             try:
-                if hasattr(value, "detach") and not _is_on_cpu(value):
+                if getattr(value, "is_cpu", True):
+                    numbers[name] = value if type(value) is float else self._number(name, value)
+                elif value.numel() == 1:
                     # The training may go on to change a tensor in place before it is fetched.
                     tensors[len(numbers)] = value.detach().clone()
                     numbers[name] = _NAN
                 else:
-                    numbers[name] = self._number(name, value)
+                    self._refuse(name, value)
             except Exception:
-                self._refused.append(
-                    f"metric {name!r} is a {type(value).__name__}, not a number: it was left out"[:1000]
-                )
+                self._refuse(name, value)
         return numbers, tensors
 
     def _number(self, name: str, value: Any) -> float:
-        if hasattr(value, "item"):
-            value = value.item()
+        if (item := getattr(value, "item", None)) is not None:
+            value = item()
+            if type(value) is float:
+                return value
         number = float(value)
         if isinstance(value, int) and abs(value) > _EXACT and int(number) != value:
             # The column holds 64-bit floats; who needs more digits finds them in the event.
             self._refused.append(f"metric {name!r} was {value}, which no 64-bit float holds: {number!r} was stored")
         return number
+
+    def _refuse(self, name: str, value: object) -> None:
+        self._refused.append(f"metric {name!r} is a {type(value).__name__}, not a number: it was left out"[:1000])
 
 
 class _Group:
@@ -178,12 +183,6 @@ class _Group:
         for rows_of_kind in kinds.values():
             rows, columns, waiting = zip(*rows_of_kind, strict=True)
             block.values[list(rows), list(columns)] = torch.stack(waiting).cpu().double().numpy()
-
-
-def _is_on_cpu(tensor: Any) -> bool:
-    if tensor.numel() != 1:
-        raise ValueError
-    return bool(tensor.device.type == "cpu")
 
 
 @functools.lru_cache(maxsize=100_000)
