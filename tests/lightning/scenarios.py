@@ -176,7 +176,7 @@ def _send(*signals: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def _fit_on_slurm(scene: Scene) -> None:
+def _fit_on_slurm(scene: Scene, **options: Any) -> None:
     """SLURM asks for a checkpoint, gets its job back with a command that here does nothing, and ends the process."""
     command = scene.folder / "bin" / "scontrol"
     command.parent.mkdir()
@@ -188,7 +188,7 @@ def _fit_on_slurm(scene: Scene) -> None:
     }  # fmt: skip
     environment = import_module(f"{PACKAGE}.plugins.environments").SLURMEnvironment()
     with patch.dict(os.environ, words):
-        _fit(scene, At(partial(_send, signal.SIGUSR1, signal.SIGTERM)), plugins=[environment])
+        _fit(scene, At(partial(_send, signal.SIGUSR1, signal.SIGTERM)), plugins=[environment], **options)
 
 
 _FIT: Segments = [("fit", FINISHED)]
@@ -218,6 +218,9 @@ SCENARIOS = {
         lambda scene: _fit(scene, At(partial(_send, signal.SIGTERM))), [[("fit", INTERRUPTED)]], "SIGTERMException"
     ),
     "slurm_requeue": Scenario(_fit_on_slurm, [[("fit", REQUEUED)]], "SIGTERMException"),
+    "slurm_requeue_without_logger": Scenario(
+        partial(_fit_on_slurm, logger=False), [[("fit", REQUEUED)]], "SIGTERMException"
+    ),
     "error_in_teardown_before": Scenario(
         lambda scene: _fit(scene, At(_fail, "teardown")), [[("fit", FAILED)]], "RuntimeError"
     ),
