@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_lde.callback import LDECallback
+    from lightning_lde.current import log
     from lightning_lde.query import Lake
-    from lightning_lde.recording import Recorder, log
+    from lightning_lde.recording import Recorder
 
 __all__ = ["LDECallback", "Lake", "Recorder", "__version__", "log"]
 
@@ -18,7 +19,7 @@ _HOMES = {
     "LDECallback": "lightning_lde.callback",
     "Lake": "lightning_lde.query",
     "Recorder": "lightning_lde.recording",
-    "log": "lightning_lde.recording",
+    "log": "lightning_lde.current",
 }
 
 

@@ -99,7 +99,7 @@ class LDECallback(CallbackBase):
         if system_metrics_every_s is not None:
             check_interval("system_metrics_every_s", system_metrics_every_s)
         storage = LakeStorage(lake, storage_options)
-        state_key = self._generate_state_key(lake=storage.url, project=project)
+        self._state_key = self._generate_state_key(lake=storage.url, project=project)
         recording = {
             "flush_every_s": flush_every_s,
             "system_metrics_every_s": system_metrics_every_s,
@@ -107,7 +107,7 @@ class LDECallback(CallbackBase):
         }
         self._options = SessionOptions(
             storage=storage,
-            state_key=state_key,
+            place=f"{storage.absolute_url} {project}",
             identity={"project": project, "experiment": experiment, "name": name, "tags": tags},
             recording=recording,
             keep_checkpoints=artifacts == "checkpoints",
@@ -172,7 +172,7 @@ class LDECallback(CallbackBase):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """A training step begins."""
-        self._of(trainer).batch_starts(batch)
+        self._of(trainer).batch_starts(trainer, batch)
 
     @_harmless
     def on_train_batch_end(
@@ -290,7 +290,7 @@ class LDECallback(CallbackBase):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Remember the run whose checkpoint is resumed."""
-        self._of(trainer).find_in(checkpoint)
+        self._of(trainer).find_in(trainer, checkpoint)
 
     @_harmless
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -306,7 +306,7 @@ class LDECallback(CallbackBase):
     def state_key(self) -> str:
         """Tells the callbacks of different lakes apart in a Trainer."""
         # Lightning asks for it in every hook.
-        return self._options.state_key
+        return self._state_key
 
     # Errors ---------------------------------------------------------------------------------------
 

@@ -353,11 +353,12 @@ class Event(Record):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resume(Record):
-    """A segment that goes on from a checkpoint: later points of earlier segments are the past of another attempt."""
+    """A segment that goes on from a checkpoint: what the earlier one recorded after it is another attempt's."""
 
     run_id: str
     segment: int
     from_segment: int
+    until: datetime
     step: int | None = None
     global_step: int | None = None
     epoch: int | None = None

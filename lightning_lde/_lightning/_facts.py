@@ -24,6 +24,8 @@ _ROLES = {
     "predict": Relation.EVALUATED_ON,
 }
 
+_LARGEST_COPY_BYTES = 64 << 20
+
 _EPISODE_COLUMNS = ("method", "index", "classes", "inner_steps", "loss", "accuracy", "ways", "shots", "queries")
 
 
@@ -154,11 +156,22 @@ class RunFacts:
         if self._are_sharded(trainer):
             return
         state = module.state_dict()
+        tensors = [value for value in state.values() if hasattr(value, "_version")]
+        size_bytes = sum(value.numel() * value.element_size() for value in tensors)
+        if size_bytes <= _LARGEST_COPY_BYTES:
+            # Another hook may change the weights before the training does.
+            state = {name: value.clone() if hasattr(value, "clone") else value for name, value in state.items()}
+            tensors = []
+        versions = [value._version for value in tensors]
 
         def fingerprint() -> None:
-            self._weights_id = capture.weights_fingerprint(state)
+            weights_id = capture.weights_fingerprint(state)
+            if [value._version for value in tensors] != versions:
+                self._recorder.say_once("weights", "the first weights changed while they were fingerprinted")
+                return
+            self._weights_id = weights_id
             if self._recorder.run.weights_start_id is None:
-                self._recorder.update(weights_start_id=self._weights_id)
+                self._recorder.update(weights_start_id=weights_id)
 
         self._weights_known = self._recorder.describe_later(fingerprint)
 

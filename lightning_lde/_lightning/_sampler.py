@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde._lightning import _trainer
+from lightning_lde.recording import Moment
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -26,12 +27,14 @@ class MetricSampler:
         self._receive = receive
         self._training: set[str] = set()
         self._steps: set[str] = set()
+        self._step: tuple[pl.Trainer, Moment] | None = None
         self._evaluation: set[str] = set()
         self._evaluated: dict[str, float] = {}
         self._ended_epoch: dict[str, Any] | None = None
 
     def evaluation_starts(self, trainer: pl.Trainer) -> None:
         """Note which names belong to training."""
+        self.step_is_over()
         self._training |= set(trainer.callback_metrics) - self._evaluation
 
     def evaluation_ends(self, trainer: pl.Trainer) -> None:
@@ -45,19 +48,28 @@ class MetricSampler:
             self._receive(self._evaluated, **_trainer.moment(trainer)._asdict())
 
     def batch_ends(self, trainer: pl.Trainer) -> None:
-        """Take the values of a training step that Lightning would hand to loggers, where it would."""
-        values = _trainer.step_metrics(trainer)
-        if not values:
+        """Note a training step whose values Lightning would hand to loggers; the module's own hook may add to them."""
+        self.step_is_over()
+        if _trainer.logs_this_step(trainer):
+            self._step = (trainer, _trainer.moment(trainer))
+
+    def step_is_over(self) -> None:
+        """Take the values of the step before, now that all of them are there."""
+        noted, self._step = self._step, None
+        if noted is None:
             return
+        trainer, moment = noted
+        values = _trainer.step_metrics(trainer)
         self._steps |= set(values)
-        moment = _trainer.moment(trainer)
         if "step" in values:
             # What a module logs under this name is, by Lightning's rule, the step of all the others.
             moment = moment._replace(step=int(values.pop("step")))
-        self._receive(values, **moment._asdict())
+        if values:
+            self._receive(values, **moment._asdict())
 
     def epoch_ends(self, trainer: pl.Trainer) -> None:
         """Note the moment; the values are taken when all of them are there."""
+        self.step_is_over()
         moment = _trainer.moment(trainer)
         # Lightning gives loggers the values of an epoch under its last step.
         step = moment.step if moment.step is None else max(0, moment.step - 1)

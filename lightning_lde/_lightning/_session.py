@@ -16,8 +16,8 @@ from lightning_lde._lightning._facts import RunFacts, settings_of
 from lightning_lde._lightning._sampler import MetricSampler
 from lightning_lde._lightning._tap import MetricTap
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import Moment, Recorder, RunState, words_of
-from lightning_lde.schema import RunStatus, content_id
+from lightning_lde.recording import Moment, Recorder, RunState, link_run, words_of
+from lightning_lde.schema import Relation, RunStatus, content_id
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -32,7 +32,7 @@ class SessionOptions:
 
     Attributes:
         storage: The lake.
-        state_key: Tells the callbacks of different lakes apart in a checkpoint.
+        place: Lake and project; tells runs apart in a checkpoint, whichever class of callback recorded them.
         identity: Project, experiment, name and tags.
         recording: Further arguments of ``Recorder``.
         keep_checkpoints: Whether the checkpoints on the disk are stored when a fit ends.
@@ -40,7 +40,7 @@ class SessionOptions:
     """
 
     storage: LakeStorage
-    state_key: str
+    place: str
     identity: Mapping[str, Any]
     recording: Mapping[str, Any]
     keep_checkpoints: bool
@@ -60,6 +60,7 @@ class TrainerSession:
         self._guard = guard
         self._resumes: RunState | None = None
         self._same_run: str | None = None
+        self._has_checkpoint = False
         self._tap: MetricTap | None = None
         self._facts: RunFacts | None = None
         self._sampler: MetricSampler | None = None
@@ -81,9 +82,14 @@ class TrainerSession:
         if facts := self.facts(trainer):
             facts.describe_loaders(role, loaders)
 
-    def batch_starts(self, batch: object) -> None:
+    def batch_starts(self, trainer: pl.Trainer, batch: object) -> None:
         """A training step begins."""
         if self._facts is not None:
+            if self.recorder is not None and self.recorder.is_resuming:
+                self.recorder.goes_on_at(_trainer.moment(trainer))
+            if self._tap is None and (sampler := self.sampler(trainer)):
+                sampler.step_is_over()
+            self._step_is_logged()
             self._facts.clock.batch_starts(batch)
 
     def batch_ends(self, trainer: pl.Trainer) -> None:
@@ -162,6 +168,7 @@ class TrainerSession:
         if self._tap is not None:
             trainer.loggers = [logger for logger in trainer.loggers if logger is not self._tap]
             self._tap = None
+        self._resumes = None
         recorder, url = self.recorder, self._options.storage.url
         if recorder is None or not recorder.is_open:
             return
@@ -188,15 +195,30 @@ class TrainerSession:
         """Keep in a checkpoint which run wrote it, and how far it was."""
         if self.recorder is not None:
             state = self.recorder.checkpoint_state(identity=self._same_run)
-            checkpoint.setdefault(KEPT_IN, {})[self._options.state_key] = state
+            checkpoint.setdefault(KEPT_IN, {})[self._options.place] = state
+            self._has_checkpoint = self.recorder.is_open
 
-    def find_in(self, checkpoint: Mapping[str, Any]) -> None:
-        """Remember the run whose checkpoint is resumed, whichever lake it was recorded to."""
+    def find_in(self, trainer: pl.Trainer, checkpoint: Mapping[str, Any]) -> None:
+        """Remember the run whose checkpoint a fit goes on from, whichever lake it was recorded to."""
+        if trainer.state.fn != "fit":
+            return
         states = checkpoint.get(KEPT_IN, {})
-        own = states.get(self._options.state_key)
+        own = states.get(self._options.place)
         found = RunState.from_dict(own or next(iter(states.values()), None))
+        if found is not None and self.facts(trainer) and self.recorder is not None:
+            # Strategies that load weights late: the run has begun already, it can only say where it comes from.
+            if found.run_id != self.recorder.run_id:
+                self.recorder.update(resumed_from=found.run_id)
+                link_run(self.recorder, Relation.RESUMED_FROM, "run", found.run_id)
+            return
         # A run of another lake cannot go on in this one.
         self._resumes = found if own or found is None else replace(found, identity=None)
+
+    def _step_is_logged(self) -> None:
+        """Make the values durable that belong to a checkpoint's step; Lightning logs them after it was saved."""
+        if self._has_checkpoint and self.recorder is not None:
+            self._has_checkpoint = False
+            self.recorder.make_durable()
 
     # Metrics --------------------------------------------------------------------------------------
 
@@ -206,6 +228,7 @@ class TrainerSession:
             values = {name: value for name, value in metrics.items() if name != "epoch"}
             moment = _trainer.moment(trainer)._replace(step=step)
             self.recorder.log(values, **moment._asdict())
+            self._step_is_logged()
 
 
 def _moment(trainer_of_run: weakref.ref[pl.Trainer]) -> Moment | None:

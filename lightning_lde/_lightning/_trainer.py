@@ -68,18 +68,23 @@ def moment(trainer: pl.Trainer) -> Moment:
     )
 
 
-def step_metrics(trainer: pl.Trainer) -> dict[str, Any]:
-    """What Lightning would hand to loggers after this training step, if there were any; empty where it would not."""
+def logs_this_step(trainer: pl.Trainer) -> bool:
+    """Whether Lightning would hand the values of the present training step to loggers, if there were any."""
     try:
-        results = trainer.fit_loop.epoch_loop._results
-        if not results or not trainer._logger_connector.should_update_logs:
-            return {}
-        if trainer.fit_loop._should_accumulate() and trainer.lightning_module.automatic_optimization:
-            return {}
+        if not trainer.fit_loop.epoch_loop._results or not trainer._logger_connector.should_update_logs:
+            return False
+        return not (trainer.fit_loop._should_accumulate() and trainer.lightning_module.automatic_optimization)
+    except (AttributeError, TypeError):
+        return False
+
+
+def step_metrics(trainer: pl.Trainer) -> dict[str, Any]:
+    """The values of the training step that has ended, by the names that loggers would get."""
+    try:
         # Lightning's own way to these values takes as long as logging them.
         return {
             item.meta.forked_name(on_step=True): item._forward_cache
-            for item in results.values()
+            for item in trainer.fit_loop.epoch_loop._results.values()
             if item.meta.logger and item.meta.on_step and not item.has_reset and item._forward_cache is not None
         }
     except (AttributeError, TypeError):

@@ -81,7 +81,7 @@ def sync(spool: Path | None, options: tuple[str, ...]) -> None:
 
     root = spool or spool_root()
     failed = rows = 0
-    for outcome in sync_spools(root, lambda url: LakeStorage(url, parsed_options(options))):
+    for outcome in sync_spools(root, lambda url, kept: LakeStorage(url, {**kept, **parsed_options(options)})):
         rows += outcome.rows
         failed += outcome.error is not None
         what = f"{outcome.rows} rows" if outcome.error is None else f"not sent: {' '.join(outcome.error.split())}"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CHUNK_BYTES = 1 << 20
+_PUBLIC_OPTIONS = ("endpoint_url", "region", "anon")
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,18 @@ class LakeStorage:
         url: A folder, ``s3://bucket/prefix`` or any URL that fsspec knows.
         storage_options: fsspec's options for the protocol.
 
+    Attributes:
+        store: The files.
+        public_options: Those of the options that say where the lake is and are no secret.
+
     Raises:
         LakeURLError: If the address or the options cannot be understood.
     """
 
     def __init__(self, url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
         self.store: Store = open_store(url, storage_options)
+        given = storage_options or {}
+        self.public_options = {name: given[name] for name in _PUBLIC_OPTIONS if given.get(name) is not None}
 
     @property
     def url(self) -> str:
@@ -147,9 +154,7 @@ class LakeStorage:
         return file
 
     @staticmethod
-    def place(
-        table: str, *, project: str, day: date, writer: str, first: int, last: int | None = None
-    ) -> HotFile:
+    def place(table: str, *, project: str, day: date, writer: str, first: int, last: int | None = None) -> HotFile:
         """The file that ``append`` makes for the same arguments."""
         path = _layout.hot_path(table, project=project, day=day, writer=writer, first=first, last=last)
         return HotFile(path, table, writer, first, first if last is None else last)

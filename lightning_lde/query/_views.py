@@ -28,8 +28,8 @@ _SAME_ROW = {
 def tables_of(query: str) -> list[str]:
     """Tables that a query may read: those it names and what their views need, or all where it names none."""
     named = [table for table in TABLES if re.search(rf"\b{table}\b", query, re.IGNORECASE)]
-    if "metrics" in named and "resumes" not in named:
-        named.append("resumes")
+    if "metrics" in named:
+        named += [table for table in ("resumes", "runs") if table not in named]
     return named or list(TABLES)
 
 
@@ -103,25 +103,49 @@ def _present_runs() -> str:
 
 
 def _valid_points() -> str:
-    """Points without those that a run had recorded after the checkpoint from which it later went on."""
-    # The points of the checkpoint's own step may have been logged before it or after it: the later ones count.
+    """Points without those of attempts that were given up: a run went on from a checkpoint before them.
+
+    An attempt is what one process, or one fit, recorded from its row in ``resumes`` on. The chain leads from the newest
+    attempt of a run to the one whose checkpoint it began with, and so on; of each, what came before that checkpoint
+    counts. Lightning hands the values of a step to loggers after it has saved a checkpoint: these count as well,
+    unless they were logged again. Validations and tests that were called for themselves always count.
+    """
     return f"""
-        with resume as (select *, coalesce(global_step, step) as moment from {STORED}.resumes),
-        point as (select *, coalesce(global_step, step) as moment from {STORED}.metrics),
+        with recursive
+        attempt as (select run_id, segment as first, from_segment, until, step from {STORED}.resumes),
+        known as (select run_id, first from attempt union all select distinct run_id, -1 from attempt),
+        parent as (
+            select attempt.run_id, attempt.first, until, step, max(known.first) as before
+            from attempt join known on known.run_id = attempt.run_id and known.first <= from_segment
+            group by all),
+        chain as (
+            select run_id, max(first) as first, null::timestamptz as until, null::bigint as step, null::bigint as child
+            from attempt group by run_id
+            union all
+            select parent.run_id, before, parent.until, parent.step, parent.first
+            from chain join parent on parent.run_id = chain.run_id and parent.first = chain.first),
+        fit as (
+            select distinct run_id, segment from {STORED}.runs
+            where run_id in (select run_id from attempt) and stage not in ('validate', 'test', 'predict')),
+        place as (
+            select fit.run_id, segment, max(known.first) as first
+            from fit join known on known.run_id = fit.run_id and known.first <= segment
+            group by all),
+        cut as (
+            select place.run_id, segment, until, step, child, chain.run_id is null as abandoned
+            from place left join chain on chain.run_id = place.run_id and chain.first = place.first),
         again as (
-            select distinct run_id, segment, name, context, dataloader_idx, point.moment
-            from point join resume using (run_id, segment) where point.moment = resume.moment)
-        select point.* exclude (moment) from point
-        where not (
-            (context is null or context in ('train', 'val'))
-            and exists (
-                select 1 from resume
-                where resume.run_id = point.run_id and resume.segment > point.segment and point.moment > resume.moment))
-        and not exists (
-            select 1 from again
-            where again.run_id = point.run_id and again.segment > point.segment and again.moment = point.moment
-              and again.name = point.name and again.context is not distinct from point.context
-              and again.dataloader_idx is not distinct from point.dataloader_idx)"""
+            select distinct point.run_id, first, name, context, dataloader_idx, step
+            from {STORED}.metrics point join place on place.run_id = point.run_id and place.segment = point.segment)
+        select point.* from {STORED}.metrics point
+        left join cut on cut.run_id = point.run_id and cut.segment = point.segment
+        left join again on again.run_id = point.run_id and again.first = cut.child and again.name = point.name
+            and again.step = point.step and again.context is not distinct from point.context
+            and again.dataloader_idx is not distinct from point.dataloader_idx and point.time > cut.until
+        where cut.run_id is null
+           or point.context = 'system'
+           or (not abandoned and (
+                cut.until is null or point.time <= cut.until or (point.step < cut.step and again.run_id is null)))"""
 
 
 def _distinct_content(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> str:

@@ -1,10 +1,9 @@
 """From facts to lake: a buffer, a spool, background senders, one recorder per run. Knows no Lightning."""
 
-from lightning_lde.recording._current import log
 from lightning_lde.recording._episodes import episode_rows
 from lightning_lde.recording._process import describe_process, link_run
-from lightning_lde.recording._recorder import Moment, Recorder, check_interval, words_of
-from lightning_lde.recording._resume import RunState
+from lightning_lde.recording._recorder import Recorder, check_interval, words_of
+from lightning_lde.recording._resume import Moment, RunState
 from lightning_lde.recording._spool import spool_root
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
 
@@ -17,7 +16,6 @@ __all__ = [
     "describe_process",
     "episode_rows",
     "link_run",
-    "log",
     "spool_root",
     "sync_spools",
     "words_of",

@@ -23,7 +23,7 @@ MOMENT = ("time_us", "step", "global_step", "epoch")
 ROWS_PER_GROUP = 1 << 16
 
 _HEAD = struct.Struct("<I")
-_LOADER_MARK = re.compile(r"/dataloader_idx_(\d+)$")
+_LOADER_MARK = re.compile(r"/dataloader_idx_(\d{1,9})$", re.ASCII)
 
 
 class MetricBlock(NamedTuple):

@@ -36,6 +36,7 @@ class Buffer:
         self._refused: deque[str] = deque()
         self._groups: dict[tuple[Any, ...], _Group] = {}
         self._waiting = 0
+        self._latest = 0
         # A signal handler may log while its own thread logs.
         self._lock = threading.RLock()
 
@@ -65,22 +66,31 @@ class Buffer:
                 values, tensors = self._numbers(values)
                 numbers = values.values()
                 break
-        moment = (
-            time.time_ns() // 1000,
-            _NAN if step is None else step,
-            _NAN if global_step is None else global_step,
-            _NAN if epoch is None else epoch,
-        )
+        now = time.time_ns() // 1000
+        step_of_row = _NAN if step is None else step
+        global_step_of_row = _NAN if global_step is None else global_step
+        epoch_of_row = _NAN if epoch is None else epoch
         key = (segment, context, source, *values)
         with self._lock:
+            # Times never go back, whatever the clock does: `mark` relies on it.
+            if now < self._latest:
+                now = self._latest
+            self._latest = now
             group = self._groups.get(key)
             if group is None:
                 group = self._groups[key] = _Group(key)
             if tensors:
                 group.tensors.append((len(group.rows), tensors))
-            group.rows.extend((*moment, *numbers))
+            group.rows.extend((now, step_of_row, global_step_of_row, epoch_of_row, *numbers))
             self._waiting += len(values)
             return self._waiting
+
+    def mark(self) -> int:
+        """A time, in microseconds since 1970, that parts what was logged before from what is logged later."""
+        with self._lock:
+            mark = max(time.time_ns() // 1000, self._latest)
+            self._latest = mark + 1
+            return mark
 
     def take_records(self) -> tuple[dict[str, pa.Table], list[str]]:
         """Take all rows out.
@@ -102,17 +112,16 @@ class Buffer:
                     tables[table] = records_to_arrow(table, good)
         return tables, refused
 
-    def take_metrics(self) -> tuple[list[MetricBlock], list[str]]:
-        """Take all metric values out.
-
-        Returns:
-            Blocks of numbers, and a sentence for each value that is none.
-        """
+    def take_metrics(self) -> list[MetricBlock]:
+        """Take all metric values out, as blocks of numbers."""
         with self._lock:
             groups, self._groups = self._groups, {}
             self._waiting = 0
-        blocks = [block for group in groups.values() if (block := group.as_block(self._refused.append)) is not None]
-        return blocks, list(_taken(self._refused))
+        return [block for group in groups.values() if (block := group.as_block(self._refused.append)) is not None]
+
+    def take_refused(self) -> list[str]:
+        """Take out a sentence for each value that is no number."""
+        return list(_taken(self._refused))
 
     def _numbers(self, values: Mapping[str, Any]) -> tuple[dict[str, float], dict[int, Tensor]]:
         """Floats by name, and by column the tensors of an accelerator, whose numbers are fetched later."""
@@ -162,7 +171,8 @@ class _Group:
         if not names:
             return None
         matrix = np.frombuffer(self.rows, np.float64).reshape(-1, len(MOMENT) + len(names))
-        block = MetricBlock(tuple(map(_safe_name, names)), context, source, segment, matrix)
+        context = None if context is None else _safe_name(context)
+        block = MetricBlock(tuple(map(_safe_name, names)), context, _safe_name(source), segment, matrix)
         try:
             self._fetch(block)
         except Exception as error:

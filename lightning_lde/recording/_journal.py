@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_lde.recording._blocks import MetricBlock
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._outbox import Outbox
 from lightning_lde.recording._spool import Rows, SpoolHeader, spool_root
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Empties a run's buffer into its outbox. Any thread may call; one works at a time.
+    """Empties a run's buffer into its outbox. Any thread may call, one works at a time.
+
+    Signals are handled on the main thread and may end any of its calls in the middle, so while a run is open another
+    thread calls.
 
     Args:
         header: Where the rows belong; its number is the first parcel's.
@@ -31,6 +35,7 @@ class Journal:
         self._buffer = buffer
         self._refuse = refuse
         self._outbox: Outbox | None = None
+        self._taken: list[MetricBlock] = []
         self._lock = threading.RLock()
 
     @property
@@ -55,20 +60,28 @@ class Journal:
         """Make everything durable that was recorded until now."""
         with self._lock:
             self.spool_metrics()
-            tables, refused = self._buffer.take_records()
-            self.outbox.add(Rows(tables))
-            if refused:
-                self._tell(refused)
-                self.outbox.add(Rows(self._buffer.take_records()[0]))
+            self._spool_records()
+            self._spool_records()
 
     def spool_metrics(self) -> None:
         """Make the metric values durable that were logged until now."""
         with self._lock:
-            blocks, refused = self._buffer.take_metrics()
-            self._tell(refused)
-            if blocks:
-                self.summary.add(blocks)
-                self.outbox.add(Rows(metrics=blocks))
+            self._taken += self._buffer.take_metrics()
+            if self._taken:
+                self.outbox.add(Rows(metrics=self._taken))
+                self.summary.add(self._taken)
+                self._taken = []
+            self._tell(self._buffer.take_refused())
+
+    def _spool_records(self) -> None:
+        tables, refused = self._buffer.take_records()
+        self.outbox.add(Rows(tables))
+        self._tell(refused)
+
+    def summary_of_at_most(self, names: int | None) -> dict[str, dict[str, float]] | None:
+        """A copy of the summary, None where it has more names than that."""
+        with self._lock:
+            return self.summary.as_dict() if names is None or len(self.summary) <= names else None
 
     def is_large(self) -> bool:
         """Whether the present parcel should be sent before its time."""
@@ -83,6 +96,11 @@ class Journal:
         with self._lock:
             self.outbox.add(Rows({"runs": state()}))
             self.outbox.seal()
+
+    def forget(self) -> None:
+        """Let go of the disk without touching it, in a forked child."""
+        if self._outbox is not None:
+            self._outbox.forget()
 
     def close(self) -> None:
         """Leave the disk; a later use begins with the next number."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from lightning_lde.recording._spool import Rows, SpoolFile, SpoolFolder, SpoolHeader, SpoolRows
+from lightning_lde.recording._spool import Rows, SpoolFile, SpoolFolder, SpoolHeader, SpoolRows, set_aside
 
 LARGEST_PARCEL_BYTES = 8 << 20
 LARGEST_MEMORY_BYTES = 256 << 20
@@ -27,6 +28,10 @@ class Parcel(Protocol):
         """Forget the rows; the lake has them."""
         ...
 
+    def set_aside(self) -> None:
+        """Keep the rows where nobody tries to send them again; they cannot be written."""
+        ...
+
 
 class _DiskParcel:
     def __init__(self, number: int, file: SpoolFile) -> None:
@@ -38,6 +43,9 @@ class _DiskParcel:
 
     def discard(self) -> None:
         self._path.unlink(missing_ok=True)
+
+    def set_aside(self) -> None:
+        set_aside(self._path)
 
 
 class _MemoryParcel:
@@ -56,6 +64,9 @@ class _MemoryParcel:
     def discard(self) -> None:
         self._portions.clear()
         self.size_bytes = 0
+
+    def set_aside(self) -> None:
+        self.discard()
 
 
 class Outbox:
@@ -76,10 +87,9 @@ class Outbox:
         self._memory: _MemoryParcel | None = None
         self._in_memory: list[_MemoryParcel] = []
         self.dropped = 0
-        try:
-            self._folder: SpoolFolder | None = SpoolFolder(root, header.writer)
-        except OSError:
-            self._folder = None
+        self._root = root
+        self._folder: SpoolFolder | None = None
+        self._open_folder()
 
     @property
     def path(self) -> Path | None:
@@ -95,12 +105,14 @@ class Outbox:
         """Keep rows; when this returns they survive the death of the process, if there is a disk."""
         if not rows:
             return
-        if self._folder is not None:
+        if self._file is None and self._memory is None:
+            self._begin_parcel()
+        if self._file is not None:
             try:
-                self._open_file(self._folder).append(rows)
-            except OSError:
+                self._file.append(rows)
+            except Exception:
+                # The rows before are whole on the disk; these and what follows wait in memory.
                 self.seal()
-                self._folder = None
             else:
                 return
         self._keep(rows)
@@ -121,14 +133,15 @@ class Outbox:
         return present is not None and present.size_bytes > LARGEST_PARCEL_BYTES
 
     def seal(self) -> None:
-        """End the present parcel; the next rows begin another."""
-        if self._file is not None:
-            self._file.close()
-            self._sealed.append(_DiskParcel(int(self._file.path.stem), self._file))
-            self._file = None
-        if self._memory is not None:
-            self._sealed.append(self._memory)
-            self._memory = None
+        """End the present parcel; the next rows begin another, on the disk again if that has recovered."""
+        file, self._file = self._file, None
+        memory, self._memory = self._memory, None
+        if file is not None:
+            self._sealed.append(_DiskParcel(int(file.path.stem), file))
+            with contextlib.suppress(OSError):
+                file.close()
+        if memory is not None:
+            self._sealed.append(memory)
 
     def first(self) -> Parcel | None:
         """The oldest sealed parcel, None if all were sent."""
@@ -139,16 +152,33 @@ class Outbox:
         self._sealed.popleft()
         parcel.discard()
 
+    def refused(self, parcel: Parcel) -> None:
+        """Put the oldest parcel aside: its rows can never be written."""
+        self._sealed.popleft()
+        parcel.set_aside()
+
+    def forget(self) -> None:
+        """Let go of the disk without touching it: in a forked child it belongs to the parent."""
+        if self._folder is not None:
+            self._folder.forget()
+
     def close(self) -> None:
         """Leave the disk; a folder with unsent parcels stays for `lde sync`."""
         self.seal()
         if self._folder is not None:
             self._folder.close()
 
-    def _open_file(self, folder: SpoolFolder) -> SpoolFile:
-        if self._file is None:
-            self._file = folder.new_file(replace(self._header, number=self._take_number()))
-        return self._file
+    def _begin_parcel(self) -> None:
+        self._open_folder()
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._file = self._folder.new_file(self._header)
+                self._take_number()
+
+    def _open_folder(self) -> None:
+        if self._folder is None:
+            with contextlib.suppress(OSError):
+                self._folder = SpoolFolder(self._root, self._header.writer)
 
     def _take_number(self) -> int:
         number = self._header.number

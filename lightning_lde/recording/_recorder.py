@@ -8,26 +8,29 @@ import operator
 import os
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 # Here, where modules are imported anyway, and not by a thread that would hold up the first steps of a training.
 import psutil  # noqa: F401
 import pyarrow.compute
 import pyarrow.parquet
 
+from lightning_lde import current
 from lightning_lde.capture import redact, redact_text
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import _current
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._process import describe_process
-from lightning_lde.recording._resume import RunState
+from lightning_lde.recording._resume import Moment, RunState
 from lightning_lde.recording._sender import Sender
+from lightning_lde.recording._signals import ending_on_sigterm
 from lightning_lde.recording._spool import SpoolHeader, spool_root
 from lightning_lde.recording._sync import sync_spools
 from lightning_lde.recording._writer import LakeWriter
@@ -57,24 +60,10 @@ LONGEST_FLUSH_S = 60.0
 LONGEST_INTERVAL_S = 3600.0
 LARGEST_RUNNING_SUMMARY = 1000
 LARGEST_BUFFER = 1 << 17
+LARGEST_REFUSED = 100
+DURABLE_TIMEOUT_S = 5.0
 _SHARE_OF_AGE = 1 / 20
 _LARGEST_STEP = 1 << 53
-
-
-class Moment(NamedTuple):
-    """Where a training stands.
-
-    Attributes:
-        step: The logger's step.
-        global_step: Optimizer steps so far.
-        epoch: The epoch.
-        context: ``"train"``, ``"val"``, ``"test"`` or ``"predict"``.
-    """
-
-    step: int | None = None
-    global_step: int | None = None
-    epoch: int | None = None
-    context: str | None = None
 
 
 class Recorder:
@@ -163,33 +152,46 @@ class Recorder:
         )
         self._resumes = RunState.from_dict(resume)
         self._run = run if self._resumes is None else replace(run, **self._resumes.applied_to(run))
-        self._age_before_s = (now - self._run.started_at).total_seconds()
+        self._age_before_s = 0.0 if self._resumes is None else self._resumes.age_s
         self._run_lock = threading.Lock()
         self.run_id = self._run.run_id
         header = SpoolHeader(
-            storage.absolute_url, self._run.project, now.date().isoformat(), self.run_id, writer, number=0
+            lake=storage.absolute_url,
+            project=self._run.project,
+            day=now.date().isoformat(),
+            run_id=self.run_id,
+            writer=writer,
+            number=0,
+            options=storage.public_options,
         )
         self._buffer = Buffer()
         self._journal = Journal(header, self._buffer, self._refused)
         self._journal.summary.restore(self._run.summary)
-        self._writer = LakeWriter(storage, header)
+        self._writer = LakeWriter(storage, header, self._refused)
         self._facts = Sender("lde-facts")
         self._rows = Sender("lde-rows", self._say_that_rows_wait)
+        self._orphans = Sender("lde-orphans")
         self._files = Sender("lde-files")
         self._failure: Exception | None = None
         self._orphans_sent = False
         self._said: set[tuple[str, str]] = set()
         self._warned = False
         self._wake = threading.Event()
+        self._asked: deque[threading.Event] = deque()
         self._final: dict[str, Any] | None = None
+        self._said_closed = False
+        self._on_sigterm: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         self._thread: threading.Thread | None = None
         self.moment: Callable[[], Moment | None] = Moment
         self.clock = StepClock()
         self._monitor: SystemMonitor | None = None
         if system_metrics_every_s is not None:
             self._monitor = SystemMonitor(self._log_system, every_s=system_metrics_every_s, clock=self.clock)
+        _living.add(self)
 
     def __enter__(self) -> Recorder:
+        self._on_sigterm = ending_on_sigterm()
+        self._on_sigterm.__enter__()
         self.start_segment("run")
         self.describe_later(lambda: describe_process(self))
         return self
@@ -197,7 +199,16 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._end(error)
+        finally:
+            self._on_sigterm.__exit__(None, None, None)
+
+    def _end(self, error: BaseException | None) -> None:
         if error is None:
+            self.finish_segment(RunStatus.FINISHED)
+            return
+        if isinstance(error, SystemExit) and error.code in (None, 0):
             self.finish_segment(RunStatus.FINISHED)
             return
         interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
@@ -222,6 +233,11 @@ class Recorder:
         """Whether a segment is being recorded."""
         return self._thread is not None
 
+    @property
+    def is_resuming(self) -> bool:
+        """Whether the run goes on from a checkpoint and it is not said yet at which step."""
+        return self._resumes is not None
+
     def start_segment(self, stage: str) -> None:
         """Begin a segment; its first rows reach the lake at once, in the background.
 
@@ -229,15 +245,12 @@ class Recorder:
             stage: ``"fit"``, ``"validate"``, ``"test"``, ``"predict"`` or a word of the caller's.
         """
         self._change(segment=self._run.segment + 1, status=RunStatus.RUNNING, stage=stage, ended_at=None)
-        resumes, self._resumes = self._resumes, None
-        if resumes is not None:
-            self.record("resumes", resumes.as_row(self.segment))
         self._final = None
         self._thread = threading.Thread(target=self._work, name="lde-spool", daemon=True)
         self._thread.start()
         if self._monitor is not None:
             self._monitor.start()
-        _current.opened(self)
+        current.opened(self)
 
     def resume(self, state: Mapping[str, Any] | None) -> None:
         """Let the next segment go on from a checkpoint that an earlier segment of this run wrote.
@@ -247,36 +260,53 @@ class Recorder:
         """
         self._resumes = RunState.from_dict(state)
 
-    def checkpoint_state(self, moment: Moment | None = None, *, identity: str | None = None) -> dict[str, Any]:
+    def goes_on_at(self, moment: Moment) -> None:
+        """Note where the training begins that goes on from a checkpoint; without this, it is not known.
+
+        Args:
+            moment: Where it stands before its first step.
+        """
+        self._note_resume(moment)
+
+    def checkpoint_state(self, *, identity: str | None = None) -> dict[str, Any]:
         """What a checkpoint has to keep, so that training which goes on from it goes on in this run.
 
         All points up to here are on the local disk when this returns: none before the checkpoint can be lost
         with the process.
 
         Args:
-            moment: Where the training stands; None asks ``moment``.
             identity: What must be equal for a training to be the same run.
 
         Returns:
             Plain words, numbers and dicts, for the argument ``resume``.
         """
-        moment = moment or self.moment() or Moment()
-        # A disk that cannot be written is reported at the end, by the thread that works with it.
-        with contextlib.suppress(OSError):
-            self._journal.spool_metrics()
-        summary = self._journal.summary.as_dict()
+        until = self._buffer.mark()
+        self.make_durable()
         first = ("weights_start_id", "dataset_config_id", "pipeline_config_id")
         return RunState(
             run_id=self.run_id,
             started_at=self._run.started_at.isoformat(),
             segment=self.segment,
-            step=moment.step,
-            global_step=moment.global_step,
-            epoch=moment.epoch,
+            until=until,
+            age_s=self._age_s(),
             identity=identity,
             facts={name: value for name in first if (value := getattr(self._run, name)) is not None},
-            summary=summary if len(summary) <= LARGEST_RUNNING_SUMMARY else {},
+            summary=self._journal.summary_of_at_most(LARGEST_RUNNING_SUMMARY) or {},
         ).as_dict()
+
+    def _note_resume(self, moment: Moment) -> None:
+        resumes, self._resumes = self._resumes, None
+        if resumes is not None:
+            self.record("resumes", resumes.as_row(self.segment, moment))
+
+    def make_durable(self) -> None:
+        """Wait until all points that were logged are on the local disk, some milliseconds as a rule."""
+        if not self.is_open:
+            return
+        done = threading.Event()
+        self._asked.append(done)
+        self._wake.set()
+        done.wait(DURABLE_TIMEOUT_S)
 
     def update(self, **facts: Any) -> None:
         """Set columns of the run's row, for example ``seed=1`` or ``weights_end_id=…``."""
@@ -334,9 +364,11 @@ class Recorder:
             global_step = self._whole_number(global_step)
         if epoch is not None and (type(epoch) is not int or abs(epoch) > _LARGEST_STEP):
             epoch = self._whole_number(epoch)
+        if self._resumes is not None:
+            self._note_resume(Moment())
         waiting = self._buffer.add_metrics(values, self._run.segment, step, global_step, epoch, context, source)
-        if waiting > LARGEST_BUFFER:
-            self._spool_here()
+        if waiting > LARGEST_BUFFER or self._thread is None:
+            self._hold_up()
 
     def log_now(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Add the values of metrics at the present moment of the training.
@@ -400,8 +432,16 @@ class Recorder:
                 recorded_at=utc_now(),
             )
             self._buffer.add("artifacts", artifact)
+            if not self.is_open:
+                self._send_late_rows()
 
         self._files.add(store)
+
+    def _send_late_rows(self) -> None:
+        """The segment was finished without this file; its row follows."""
+        self._journal.spool()
+        self._journal.seal(functools.partial(self._state, None))
+        self._rows.add(self._send)
 
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
         """End the segment: write what is left, then merge the run's files into one per table.
@@ -421,7 +461,8 @@ class Recorder:
         """
         if self._thread is None:
             return True
-        _current.closed(self)
+        current.closed(self)
+        self._note_resume(Moment())
         if self._monitor is not None:
             self._monitor.stop()
         hurry = status in {RunStatus.INTERRUPTED, RunStatus.REQUEUED}
@@ -436,23 +477,48 @@ class Recorder:
             "ended_at": utc_now(),
             "duration_s": self._age_s(),
         }
-        self._wake.set()
-        self._thread.join()
-        self._thread = None
-        sent = self._rows.drain(timeout_s=min(limit_s, FINISH_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
-        if sent:
-            self._journal.close()
-        complete = stored and sent and self._failure is None and not self._journal.dropped
+        try:
+            complete = self._close(stored, limit_s)
+        except BaseException:
+            # Ctrl-C while it waited: what is not in the lake is in the spool, and the user should know.
+            self._report(None)
+            raise
         if not complete:
             self._report(self._failure or self._rows.error or self._files.error)
         return complete
+
+    def _close(self, stored: bool, limit_s: float) -> bool:
+        """Stop the spool's thread and wait for the lake."""
+        thread = self._thread
+        self._wake.set()
+        if thread is not None:
+            thread.join()
+        self._thread = None
+        rows_s = min(limit_s, FINISH_TIMEOUT_S)
+        sent = self._rows.drain(timeout_s=rows_s, patience_s=FINISH_PATIENCE_S)
+        if sent:
+            # Small files read as well: whether they are merged in time is not a matter of completeness.
+            self._rows.add(self._merge)
+            self._rows.drain(timeout_s=rows_s, patience_s=0.0)
+            self._journal.close()
+        return stored and sent and self._failure is None and not self._journal.dropped
 
     def _change(self, **facts: Any) -> None:
         with self._run_lock:
             self._run = replace(self._run, **facts)
 
+    def _disown(self) -> None:
+        """Become a recorder that does nothing: this is a forked child, and the run is the parent's."""
+        self._journal.forget()
+        self._thread = None
+        self._monitor = None
+        self._said_closed = True
+        # Another thread of the parent may have held their locks at that moment.
+        self._buffer = Buffer()
+        self._run_lock = threading.Lock()
+
     def _age_s(self) -> float:
-        """Seconds since the run began, whatever happens to the clock meanwhile."""
+        """Seconds that the run was recorded for, by whichever process, whatever happens to the clock meanwhile."""
         return self._age_before_s + time.monotonic() - self._began
 
     def _log_system(self, values: Mapping[str, float]) -> None:
@@ -460,7 +526,11 @@ class Recorder:
         self.log(values, step=step, global_step=global_step, epoch=epoch, context="system", source="sampled")
 
     def _refused(self, sentence: str) -> None:
-        self.add_event("refused", sentence, level="warning")
+        known = len(self._said)
+        if known < LARGEST_REFUSED:
+            self.say_once("refused", sentence)
+        else:
+            self.say_once("refused", f"more than {LARGEST_REFUSED} different things were refused")
 
     def _whole_number(self, step: object) -> int | None:
         try:
@@ -473,11 +543,15 @@ class Recorder:
             return None
         return number
 
-    def _spool_here(self) -> None:
-        """Write to the disk on the caller's thread: it fills the buffer faster than another one empties it."""
-        with contextlib.suppress(OSError):
-            self._journal.spool_metrics()
-        self._wake.set()
+    def _hold_up(self) -> None:
+        """Let who logs wait for the disk: it fills the buffer faster than another thread empties it."""
+        if self._thread is not None:
+            self.make_durable()
+        elif not self._said_closed:
+            self._said_closed = True
+            tell(
+                "values were logged while no segment of the run was open: they wait for the next one", RecordingWarning
+            )
 
     # The spool's thread --------------------------------------------------------------------------
 
@@ -485,6 +559,7 @@ class Recorder:
         next_flush = 0.0
         while True:
             final = self._final
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
             try:
                 self._journal.spool()
                 if final is not None or self._journal.is_large() or time.monotonic() >= next_flush:
@@ -493,8 +568,9 @@ class Recorder:
                     self._rows.add(self._send)
             except Exception as error:
                 self._failure = error
+            for done in asked:
+                done.set()
             if final is not None:
-                self._rows.add(self._merge)
                 return
             self._wake.wait(min(SPOOL_EVERY_S, self._flush_every_s))
             self._wake.clear()
@@ -503,14 +579,15 @@ class Recorder:
         facts: dict[str, Any] = dict(final or {})
         # Readers take a run for lost after three heartbeats that did not come.
         facts |= {"heartbeat_at": utc_now(), "heartbeat_every_s": 2 * self._flush_interval_s()}
-        summary = self._journal.summary
-        if len(summary) <= LARGEST_RUNNING_SUMMARY or final is not None:
-            facts["summary"] = summary.as_dict()
+        summary = self._journal.summary_of_at_most(LARGEST_RUNNING_SUMMARY if final is None else None)
+        if summary is not None:
+            facts["summary"] = summary
         self._change(revision=self._run.revision + 1, **facts)
         return records_to_arrow("runs", [self._run])
 
     def _flush_interval_s(self) -> float:
-        return max(self._flush_every_s, min(self._age_s() * _SHARE_OF_AGE, LONGEST_FLUSH_S))
+        age_s = time.monotonic() - self._began
+        return max(self._flush_every_s, min(age_s * _SHARE_OF_AGE, LONGEST_FLUSH_S))
 
     # The sender's thread -------------------------------------------------------------------------
 
@@ -518,9 +595,18 @@ class Recorder:
         self._writer.send(self._journal.outbox)
         if not self._orphans_sent:
             self._orphans_sent = True
-            here = self._storage.absolute_url
-            for _ in sync_spools(spool_root(), lambda url: self._storage if url == here else None):
-                pass
+            # Beside this run's rows: however many there are, they hold up no heartbeat.
+            self._orphans.add(self._send_orphans)
+
+    def _send_orphans(self) -> None:
+        here = self._storage.absolute_url
+
+        def this_lake(url: str, _: object) -> LakeStorage | None:
+            return self._storage if url == here else None
+
+        for _ in sync_spools(spool_root(), this_lake):
+            if not self.is_open:
+                return
 
     def _merge(self) -> None:
         # A merge that fails leaves small files, which read as well.
@@ -546,6 +632,17 @@ class Recorder:
             raise OSError(message)
         if not told:
             tell(message, RecordingWarning)
+
+
+_living: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for recorder in list(_living):
+        recorder._disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
 
 
 def check_interval(name: str, seconds: object) -> None:

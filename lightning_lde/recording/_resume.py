@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
 
 from lightning_lde.schema import Resume, Run, utc_now
+
+
+class Moment(NamedTuple):
+    """Where a training stands.
+
+    Attributes:
+        step: The logger's step.
+        global_step: Optimizer steps so far.
+        epoch: The epoch.
+        context: ``"train"``, ``"val"``, ``"test"`` or ``"predict"``.
+    """
+
+    step: int | None = None
+    global_step: int | None = None
+    epoch: int | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True)
@@ -18,9 +35,8 @@ class RunState:
         run_id: The run.
         started_at: When it began, in ISO form.
         segment: The segment that wrote the checkpoint.
-        step: The logger's next step.
-        global_step: Optimizer steps that the checkpoint has seen; later points are the past of another attempt.
-        epoch: The epoch.
+        until: The time of the last point before the checkpoint, in microseconds since 1970.
+        age_s: Seconds that the run was recorded for.
         identity: What must be equal for training to be the same run: module class, hyper-parameters, seed.
         facts: Columns of the run that stay as they were when it began.
         summary: Last, lowest and highest value of each metric.
@@ -29,9 +45,8 @@ class RunState:
     run_id: str
     started_at: str
     segment: int
-    step: int | None = None
-    global_step: int | None = None
-    epoch: int | None = None
+    until: int
+    age_s: float = 0.0
     identity: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
     summary: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -49,6 +64,7 @@ class RunState:
         try:
             state = cls(**{name: value for name, value in words.items() if name in known})
             datetime.fromisoformat(state.started_at)
+            operator.index(state.until)
         except (TypeError, ValueError):
             return None
         return state
@@ -71,18 +87,20 @@ class RunState:
             **{name: value for name, value in self.facts.items() if hasattr(run, name)},
         }
 
-    def as_row(self, segment: int) -> Resume:
+    def as_row(self, segment: int, moment: Moment) -> Resume:
         """The row of the table ``resumes``.
 
         Args:
             segment: The segment that goes on from here.
+            moment: Where its training begins.
         """
         return Resume(
             run_id=self.run_id,
             segment=segment,
             from_segment=self.segment,
-            step=self.step,
-            global_step=self.global_step,
-            epoch=self.epoch,
+            until=datetime.fromtimestamp(0, timezone.utc) + timedelta(microseconds=self.until),
+            step=moment.step,
+            global_step=moment.global_step,
+            epoch=moment.epoch,
             recorded_at=utc_now(),
         )

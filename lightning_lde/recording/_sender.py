@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -35,9 +36,15 @@ class Sender:
         """Do this after all that was added before."""
         with self._changed:
             self._tasks.append(task)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            # At the end of a process none can be started; `drain` works itself then.
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._thread = thread
 
     def drain(self, *, timeout_s: float, patience_s: float) -> bool:
         """Wait until all is done.
@@ -51,6 +58,11 @@ class Sender:
         """
         deadline = time.monotonic() + timeout_s
         with self._changed:
+            self._begin()
+            alone = self._thread is None
+        if alone:
+            return self._work_once()
+        with self._changed:
             failures = self._failures
             self._urged.set()
             while self._tasks:
@@ -61,6 +73,15 @@ class Sender:
                 if now >= deadline or (failing and since is not None and now - since >= patience_s):
                     return False
                 self._changed.wait(min(deadline - now, FIRST_PAUSE_S))
+        return True
+
+    def _work_once(self) -> bool:
+        """Do what there is on the caller's thread, each task once."""
+        while self._tasks:
+            self.error = _attempt(self._tasks[0])
+            if self.error is not None:
+                return False
+            self._tasks.popleft()
         return True
 
     def _work(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from lightning_lde.recording._blocks import MetricBlock, decode_blocks, encode_blocks
 
@@ -30,6 +30,7 @@ _FRAME = struct.Struct("<QI")
 _TABLE, _METRICS = b"T", b"M"
 _LOCK = "lock"
 _NEWBORN_SUFFIX = ".new"
+_REFUSED_SUFFIX = ".refused"
 _LOCK_ATTEMPTS = 100
 _LOCK_PAUSE_S = 0.01
 
@@ -61,6 +62,7 @@ class SpoolHeader:
         run_id: The run.
         writer: Who writes: the run's id, or another UUIDv7 where a process continues the run of another.
         number: The segment number that the rows get in the lake.
+        options: Storage options that are no secret, such as the endpoint.
     """
 
     lake: str
@@ -69,6 +71,7 @@ class SpoolHeader:
     run_id: str
     writer: str
     number: int
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def partition_day(self) -> date:
@@ -107,6 +110,10 @@ class SpoolFolder:
     def close(self) -> None:
         """Give the lock back, and remove the folder if nothing is left in it."""
         remove_if_empty(self.path)
+        self.forget()
+
+    def forget(self) -> None:
+        """Give the lock back and touch nothing else, as a forked child must."""
         os.close(self._lock)
 
 
@@ -116,11 +123,16 @@ class SpoolFile:
     def __init__(self, path: Path, header: SpoolHeader) -> None:
         self.path = path
         self.size_bytes = 0
-        # Under its own name it appears with a whole header.
+        # Under its own name it appears with a whole header. Unbuffered: what a full disk refuses must not come later.
         newborn = path.with_suffix(_NEWBORN_SUFFIX)
-        self._file: BinaryIO = newborn.open("wb")
-        self._write([_MAGIC, *_frame([json.dumps(asdict(header)).encode()])])
-        newborn.rename(path)
+        self._file: BinaryIO = newborn.open("wb", buffering=0)
+        try:
+            self._write([_MAGIC, *_frame([json.dumps(asdict(header)).encode()])])
+            newborn.rename(path)
+        except BaseException:
+            self._file.close()
+            newborn.unlink(missing_ok=True)
+            raise
 
     def append(self, rows: Rows) -> None:
         """Add rows.
@@ -136,9 +148,11 @@ class SpoolFile:
 
     def _write(self, pieces: Sequence[Piece]) -> None:
         try:
-            self._file.writelines(pieces)
-            self._file.flush()
-        except OSError:
+            for piece in pieces:
+                rest = memoryview(piece).cast("B")
+                while len(rest):
+                    rest = rest[self._file.write(rest) :]
+        except BaseException:
             # A torn frame would hide all that came after it.
             self._file.truncate(self.size_bytes)
             self._file.seek(self.size_bytes)
@@ -237,6 +251,11 @@ def remove_stillborn(folder: Path) -> None:
     for path in [*folder.glob(f"*{_NEWBORN_SUFFIX}"), *spool_files(folder)]:
         if path.suffix == _NEWBORN_SUFFIX or path.stat().st_size == 0:
             path.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> None:
+    """Keep a file whose rows cannot be written, under a name that nobody tries to send."""
+    path.rename(path.with_suffix(_REFUSED_SUFFIX))
 
 
 def remove_if_empty(folder: Path) -> None:

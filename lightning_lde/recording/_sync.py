@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
@@ -40,14 +41,14 @@ class SyncOutcome:
     error: str | None = None
 
 
-def sync_spools(root: Path, open_lake: Callable[[str], LakeStorage | None]) -> Iterator[SyncOutcome]:
+def sync_spools(root: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> Iterator[SyncOutcome]:
     """Send the spool files of dead processes, and delete each when the lake has it.
 
     Sending a file twice does no harm: its rows get the same name in the lake.
 
     Args:
         root: The folder of all spools.
-        open_lake: Gives the lake of an address; None leaves its files alone.
+        open_lake: Gives the lake of an address and of storage options that are no secret; None leaves its files alone.
 
     Yields:
         The outcome of each file that was tried.
@@ -98,13 +99,13 @@ def send_rows(storage: LakeStorage, header: SpoolHeader, portions: Iterable[Rows
         yield append(table, whole), whole.num_rows
 
 
-def _send(path: Path, open_lake: Callable[[str], LakeStorage | None]) -> SyncOutcome | None:
+def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> SyncOutcome | None:
     try:
         header = read_header(path)
     except (OSError, ValueError) as error:
         return SyncOutcome(path, error=str(error))
     try:
-        storage = open_lake(header.lake)
+        storage = open_lake(header.lake, header.options)
         if storage is None:
             return None
         storage.initialise()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LARGEST_IN_MEMORY_ROWS = 1_000_000
+_LARGE_ROWS = 200_000
+_MUCH_LARGER = 4
 
 
 class LakeWriter:
@@ -27,10 +29,12 @@ class LakeWriter:
     Args:
         storage: The lake.
         header: Where the rows belong.
+        refuse: Called with a sentence about rows that can never be written.
     """
 
-    def __init__(self, storage: LakeStorage, header: SpoolHeader) -> None:
+    def __init__(self, storage: LakeStorage, header: SpoolHeader, refuse: Callable[[str], None]) -> None:
         self._storage = storage
+        self._refuse = refuse
         self._header = header
         self._files: dict[str, dict[HotFile, int]] = defaultdict(dict)
         self._initialised = False
@@ -46,13 +50,22 @@ class LakeWriter:
         self.open()
         while (parcel := outbox.first()) is not None:
             header = replace(self._header, number=parcel.number)
-            for file, count in send_rows(self._storage, header, parcel.rows()):
-                self._files[file.table][file] = count
-            outbox.sent(parcel)
+            try:
+                for file, count in send_rows(self._storage, header, parcel.rows()):
+                    self._files[file.table][file] = count
+            except OSError:
+                raise
+            except Exception as error:
+                # Trying again would not help, and would hold up all that comes after it.
+                outbox.refused(parcel)
+                self._refuse(f"rows could not be written, and were put aside: {type(error).__name__}: {error}"[:1000])
+            else:
+                outbox.sent(parcel)
 
     def merge(self) -> None:
         """Replace the run's files of each table by one; the parts go when the whole is there."""
-        for table, files in self._files.items():
+        for table, every in self._files.items():
+            files = _worth_merging(every)
             if len(files) < 2:
                 continue
             first, *_, last = files
@@ -77,13 +90,24 @@ class LakeWriter:
                 with contextlib.suppress(Exception):
                     self._storage.remove(self._storage.place(table, **place))
                 raise
-            self._files[table] = {merged: count}
+            self._files[table] = {file: rows for file, rows in every.items() if file not in files} | {merged: count}
             for file in files:
                 self._storage.remove(file)
 
     def _rows(self, files: Iterable[HotFile]) -> Iterator[pa.Table]:
         for file in files:
             yield from self._storage.read_groups(file)
+
+
+def _worth_merging(files: dict[HotFile, int]) -> dict[HotFile, int]:
+    """The files but for large ones at the beginning, which earlier segments have merged already."""
+    rest = dict(files)
+    for file, count in files.items():
+        others = sum(rest.values()) - count
+        if count < _LARGE_ROWS or count < _MUCH_LARGER * others:
+            break
+        del rest[file]
+    return rest
 
 
 def _coalesced(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

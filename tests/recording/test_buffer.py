@@ -38,13 +38,13 @@ def test_every_point_comes_out_as_it_went_in(calls: list[tuple[dict[str, float],
     buffer = Buffer()
     for values, step, context in calls:
         add(buffer, values, step, context)
-    blocks, refused = buffer.take_metrics()
+    blocks, refused = buffer.take_metrics(), buffer.take_refused()
     assert refused == []
     through_the_disk = list(decode_blocks(b"".join(bytes(piece) for piece in encode_blocks(blocks))))
     found = [(row["name"], row["step"], row["context"], _bits(row["value"])) for row in points(through_the_disk)]
     logged = [(name, step, context, _bits(value)) for values, step, context in calls for name, value in values.items()]
     assert sorted(map(str, found)) == sorted(map(str, logged))
-    assert buffer.take_metrics() == ([], [])
+    assert buffer.take_metrics() == []
 
 
 def _bits(value: object) -> bytes:
@@ -71,7 +71,7 @@ def _bits(value: object) -> bytes:
 def test_numbers_of_every_kind(value: object, stored: float) -> None:
     buffer = Buffer()
     add(buffer, {"a": value, "b": 1.0})
-    blocks, refused = buffer.take_metrics()
+    blocks, refused = buffer.take_metrics(), buffer.take_refused()
     assert refused == []
     assert [row["value"] for row in points(blocks)] == [stored, 1.0]
 
@@ -79,7 +79,7 @@ def test_numbers_of_every_kind(value: object, stored: float) -> None:
 def test_a_number_with_too_many_digits_is_named() -> None:
     buffer = Buffer()
     add(buffer, {"a": 2**60 + 1})
-    blocks, refused = buffer.take_metrics()
+    blocks, refused = buffer.take_metrics(), buffer.take_refused()
     assert [row["value"] for row in points(blocks)] == [2.0**60]
     assert [str(2**60 + 1) in sentence for sentence in refused] == [True]
 
@@ -87,7 +87,7 @@ def test_a_number_with_too_many_digits_is_named() -> None:
 def test_values_that_are_none_cost_only_themselves() -> None:
     buffer = Buffer()
     add(buffer, {"a": 1.0, "vector": torch.ones(3), "none": None, "complex": 1j, "text": "x", "b": 2.0})
-    blocks, refused = buffer.take_metrics()
+    blocks, refused = buffer.take_metrics(), buffer.take_refused()
     assert [(row["name"], row["value"]) for row in points(blocks)] == [("a", 1.0), ("b", 2.0)]
     assert len(refused) == 4
 
@@ -108,7 +108,7 @@ def test_tensors_of_a_device_are_fetched_together() -> None:
     for step in range(3):
         running += 1
         add(buffer, {"a": running, "b": float(step)}, step)
-    blocks, refused = buffer.take_metrics()
+    blocks, refused = buffer.take_metrics(), buffer.take_refused()
     assert refused == []
     assert [(row["name"], row["value"]) for row in points(blocks)] == [
         ("a", 1.0), ("b", 0.0), ("a", 2.0), ("b", 1.0), ("a", 3.0), ("b", 2.0),
@@ -120,7 +120,7 @@ def test_tensors_of_a_gpu() -> None:
     buffer = Buffer()
     for step in range(100):
         add(buffer, {"a": torch.tensor(float(step), device="cuda"), "n": torch.tensor(step, device="cuda")}, step)
-    blocks, refused = buffer.take_metrics()
+    blocks, refused = buffer.take_metrics(), buffer.take_refused()
     assert refused == []
     assert [row["value"] for row in points(blocks)] == [float(step) for step in range(100) for _ in range(2)]
 
@@ -135,7 +135,7 @@ def test_many_threads_log_while_another_one_takes() -> None:
 
     def take() -> None:
         while logging.is_set():
-            taken.extend(buffer.take_metrics()[0])
+            taken.extend(buffer.take_metrics())
 
     taker = threading.Thread(target=take)
     loggers = [threading.Thread(target=log, args=(number,)) for number in range(4)]
@@ -145,7 +145,7 @@ def test_many_threads_log_while_another_one_takes() -> None:
         thread.join()
     logging.clear()
     taker.join()
-    taken += buffer.take_metrics()[0]
+    taken += buffer.take_metrics()
     rows = [(row["name"], row["step"], row["value"]) for row in points(taken)]
     assert len(rows) == 4 * 2 * 3000
     for number in range(4):
@@ -157,6 +157,6 @@ def test_large_blocks_become_several_row_groups() -> None:
     buffer = Buffer()
     for step in range(ROWS_PER_GROUP):
         add(buffer, {"a": 1.0, "b": float(step)}, step)
-    sizes = [table.num_rows for table in blocks_to_tables("run", buffer.take_metrics()[0])]
+    sizes = [table.num_rows for table in blocks_to_tables("run", buffer.take_metrics())]
     assert sum(sizes) == 2 * ROWS_PER_GROUP
     assert max(sizes) <= ROWS_PER_GROUP

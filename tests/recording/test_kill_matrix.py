@@ -162,7 +162,7 @@ def sync(url: str, options: dict[str, str], *, by_command: bool) -> None:
         words = [word for key, value in options.items() for word in ("--storage-option", f"{key}={value}")]
         subprocess.run([sys.executable, "-m", "lightning_lde.cli", "sync", *words], check=True, capture_output=True)
         return
-    outcomes = list(sync_spools(spool_root(), lambda address: LakeStorage(address, options)))
+    outcomes = list(sync_spools(spool_root(), lambda address, _: LakeStorage(address, options)))
     assert [outcome.error for outcome in outcomes if outcome.error] == []
 
 
@@ -289,7 +289,7 @@ def test_a_run_that_starts_while_others_sync_is_on_the_disk(tmp_path: Path) -> N
 
     def sweep() -> None:
         while not stop.is_set():
-            list(sync_spools(spool_root(), lambda _: None))
+            list(sync_spools(spool_root(), lambda *_: None))
 
     sweepers = [threading.Thread(target=sweep) for _ in range(2)]
     for sweeper in sweepers:

@@ -25,8 +25,7 @@ run.__enter__()
 for step in range(first, last):
     run.log({"loss": float(step), "twice": 2.0 * step}, step=step, global_step=step + 1, context="train")
     if step + 1 == save_at:
-        moment = type(run.moment())(step=step + 1, global_step=step + 1)
-        torch.save(run.checkpoint_state(moment), checkpoint)
+        torch.save(run.checkpoint_state(), checkpoint)
 if save_at != last:
     time.sleep(0.8)
 print("logged", flush=True)

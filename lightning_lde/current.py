@@ -1,4 +1,7 @@
-"""The run that is open in this process, for code that has no hand on its recorder."""
+"""The run that is open in this process, for code that has no hand on its recorder.
+
+Imports nothing of weight: `log` may stand in modules that are used without any run, too.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import contextlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from lightning_lde.schema import RunStatus
 
 if TYPE_CHECKING:
     from lightning_lde.recording._recorder import Recorder
@@ -30,6 +31,9 @@ def log(values: Mapping[str, Any], *, step: int | None = None) -> None:
         values: Number, or tensor of one element, by name.
         step: Another step than the training's.
 
+    Raises:
+        TypeError: If ``values`` is no mapping.
+
     Example:
         >>> import tempfile
         >>> from lightning_lde import Lake, Recorder, log
@@ -40,6 +44,8 @@ def log(values: Mapping[str, Any], *, step: int | None = None) -> None:
         >>> Lake(folder).sql("select name, step, value from metrics").to_pylist()
         [{'name': 'loss', 'step': 1, 'value': 0.5}]
     """
+    if type(values) is not dict and not isinstance(values, Mapping):
+        raise TypeError(f"log takes a dict, such as log({{'loss': 1.0}}), not a {type(values).__name__}")
     if _open:
         _open[-1].log_now(values, step)
 
@@ -60,7 +66,7 @@ def _close_all() -> None:
     """A program that ends with an open run leaves it whole; its threads would die in the middle of a write."""
     while _open:
         with contextlib.suppress(Exception):
-            _open.pop().finish_segment(RunStatus.INTERRUPTED, stop_reason="the program ended")
+            _open.pop().finish_segment("interrupted", stop_reason="the program ended")
 
 
 # A forked child has copies of the recorders, but not their threads; whatever it logged would go nowhere.
