@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import functools
 import os
 import threading
@@ -157,11 +159,9 @@ class RunFacts:
             return
         state = module.state_dict()
         tensors = [value for value in state.values() if hasattr(value, "_version")]
-        size_bytes = sum(value.numel() * value.element_size() for value in tensors)
-        if size_bytes <= _LARGEST_COPY_BYTES:
-            # Another hook may change the weights before the training does.
-            state = {name: value.clone() if hasattr(value, "clone") else value for name, value in state.items()}
-            tensors = []
+        # Another hook may change the weights before the training does.
+        if _size_bytes(tensors) <= _LARGEST_COPY_BYTES:
+            state, tensors = copy.deepcopy(dict(state)), []
         versions = [value._version for value in tensors]
 
         def fingerprint() -> None:
@@ -185,3 +185,12 @@ class RunFacts:
         if sharded:
             self._recorder.say_once("weights", "weights are sharded over ranks: they have no fingerprint")
         return sharded
+
+
+def _size_bytes(tensors: list[Any]) -> int:
+    sizes = 0
+    for tensor in tensors:
+        # A lazy parameter has no size yet.
+        with contextlib.suppress(ValueError, RuntimeError):
+            sizes += tensor.numel() * tensor.element_size()
+    return sizes

@@ -16,7 +16,7 @@ from lightning_lde._lightning._facts import RunFacts, settings_of
 from lightning_lde._lightning._sampler import MetricSampler
 from lightning_lde._lightning._tap import MetricTap
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import Moment, Recorder, RunState, link_run, words_of
+from lightning_lde.recording import Moment, Recorder, RunState, has_finished_elsewhere, link_run, words_of
 from lightning_lde.schema import Relation, RunStatus, content_id
 
 if TYPE_CHECKING:
@@ -140,11 +140,16 @@ class TrainerSession:
             if resumes is not None and resumes.run_id == self.recorder.run_id:
                 self.recorder.resume(resumes.as_dict())
             return self.recorder, False
-        goes_on = resumes is not None and options.continue_run and resumes.identity == self._same_run
-        state = resumes.as_dict() if resumes is not None and goes_on else None
+        state = resumes.as_dict() if resumes is not None and self._goes_on(resumes) else None
         self.recorder = Recorder(options.storage, resume=state, **options.recording, **options.identity)
         self.recorder.moment = functools.partial(_moment, weakref.ref(trainer))
         return self.recorder, True
+
+    def _goes_on(self, resumes: RunState) -> bool:
+        options = self._options
+        if not options.continue_run or resumes.identity != self._same_run:
+            return False
+        return not has_finished_elsewhere(options.storage, options.identity["project"], resumes)
 
     def fail(self, trainer: pl.Trainer, exception: BaseException) -> None:
         """End the segment of a training that did not end well."""

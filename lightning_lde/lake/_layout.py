@@ -53,8 +53,12 @@ def hot_path(table: str, *, project: str, day: date, writer: str, first: int, la
         last: The last number where the file merges several segments.
     """
     span = f"{first:06d}" if last is None or last == first else f"{first:06d}-{last:06d}"
-    folder = f"{HOT}{table}/project={_partition_value(project)}/day={day.isoformat()}"
-    return f"{folder}/{writer}-{span}.parquet"
+    return f"{table_prefix(table, project)}day={day.isoformat()}/{writer}-{span}.parquet"
+
+
+def table_prefix(table: str, project: str) -> str:
+    """Where the files of one table and project lie."""
+    return f"{HOT}{table}/project={_partition_value(project)}/"
 
 
 def parse_hot_path(path: str) -> HotFile | None:

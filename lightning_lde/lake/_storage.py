@@ -205,6 +205,13 @@ class LakeStorage:
             tables.setdefault(file.table, []).append(file)
         return Snapshot({table: tuple(files) for table, files in tables.items()})
 
+    def files_of(self, table: str, *, project: str) -> list[HotFile]:
+        """The files of one table and project that are there now."""
+        found = (
+            _layout.parse_hot_path(stored.path) for stored in self.store.list(_layout.table_prefix(table, project))
+        )
+        return _layout.current_files(file for file in found if file is not None)
+
     def vanished(self, paths: Iterable[str]) -> set[str]:
         """Those of some files of the hot tier that are no longer there.
 

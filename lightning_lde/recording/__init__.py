@@ -3,7 +3,7 @@
 from lightning_lde.recording._episodes import episode_rows
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder, check_interval, words_of
-from lightning_lde.recording._resume import Moment, RunState
+from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
 from lightning_lde.recording._spool import spool_root
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
 
@@ -15,6 +15,7 @@ __all__ = [
     "check_interval",
     "describe_process",
     "episode_rows",
+    "has_finished_elsewhere",
     "link_run",
     "spool_root",
     "sync_spools",

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from lightning_lde.schema import Resume, Run, utc_now
+from lightning_lde.lake import LakeStorage
+from lightning_lde.schema import Resume, Run, RunStatus, utc_now
+
+_LOOK_FOR_S = 3.0
 
 
 class Moment(NamedTuple):
@@ -104,3 +109,39 @@ class RunState:
             epoch=moment.epoch,
             recorded_at=utc_now(),
         )
+
+
+def has_finished_elsewhere(storage: LakeStorage, project: str, state: RunState) -> bool:
+    """Whether an attempt that went on from the same checkpoint has finished: its points must not be taken for old ones.
+
+    A lake that does not answer within seconds is taken to know of none.
+
+    Args:
+        storage: The lake.
+        project: The run's project.
+        state: What the checkpoint kept.
+    """
+    found: list[bool] = []
+
+    def look() -> None:
+        with contextlib.suppress(Exception):
+            found.append(any(_finished_siblings(storage, project, state)))
+
+    thread = threading.Thread(target=look, name="lde-resume", daemon=True)
+    thread.start()
+    thread.join(_LOOK_FOR_S)
+    return found == [True]
+
+
+def _finished_siblings(storage: LakeStorage, project: str, state: RunState) -> Iterator[bool]:
+    siblings: dict[str, set[int]] = {}
+    for file in storage.files_of("resumes", project=project):
+        for row in storage.read(file).to_pylist():
+            same = state.as_row(row["segment"], Moment())
+            if (row["run_id"], row["from_segment"], row["until"]) == (same.run_id, same.from_segment, same.until):
+                siblings.setdefault(file.writer, set()).add(row["segment"])
+    for file in storage.files_of("runs", project=project) if siblings else []:
+        if file.writer in siblings:
+            states = storage.read(file).sort_by("revision").to_pylist()
+            last = {row["segment"]: row["status"] for row in states}
+            yield any(last.get(segment) == RunStatus.FINISHED for segment in siblings[file.writer])

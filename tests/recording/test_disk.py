@@ -294,8 +294,9 @@ def test_one_odd_fact_of_the_run_costs_no_point(lake_path: Path, facts: dict[str
 
 
 def impossible() -> Rows:
-    """A table whose columns are not those of the lake's."""
-    return Rows({"events": pa.table({"nonsense": pa.array([[1]], pa.list_(pa.int64()))})})
+    """Rows of a type that Parquet does not have."""
+    span = pa.array([(1, 2, 3)], pa.month_day_nano_interval())
+    return Rows({"events": pa.table({"time": span})})
 
 
 def test_a_parcel_that_can_never_be_written_is_set_aside(lake_path: Path, own_spool: Path) -> None:
@@ -304,7 +305,8 @@ def test_a_parcel_that_can_never_be_written_is_set_aside(lake_path: Path, own_sp
         recorder.start_segment("fit")
         recorder.log({"a": 1.0}, step=1)
         until(lambda: (lake_path / "lde.json").exists() and steps_of(Lake(lake_path)) == [1])
-        recorder._journal.outbox.add(impossible())
+        with recorder._journal._lock:
+            recorder._journal.outbox.add(impossible())
         until(lambda: list(own_spool.rglob("*.refused")))
         recorder.log({"a": 2.0}, step=2)
         until(lambda: steps_of(Lake(lake_path)) == [1, 2])  # what comes later goes on
