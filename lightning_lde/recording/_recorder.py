@@ -22,18 +22,18 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from lightning_lde import current
-from lightning_lde.capture import redact, redact_text
-from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
+from lightning_lde.capture import redact
+from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._buffer import Buffer
+from lightning_lde.recording._delivery import Delivery
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._process import describe_process
 from lightning_lde.recording._resume import Moment, RunState
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._signals import ending_on_sigterm
-from lightning_lde.recording._spool import SpoolHeader, spool_root
-from lightning_lde.recording._sync import sync_spools
-from lightning_lde.recording._writer import LakeWriter
+from lightning_lde.recording._spool import SpoolHeader
+from lightning_lde.recording._words import check_interval, safe_words, words_of
 from lightning_lde.schema import (
     Artifact,
     Event,
@@ -42,7 +42,6 @@ from lightning_lde.schema import (
     RunStatus,
     new_run_id,
     records_to_arrow,
-    storable_text,
     utc_now,
 )
 from lightning_lde.system import StepClock, SystemMonitor
@@ -57,7 +56,6 @@ FINISH_PATIENCE_S = 5.0
 INTERRUPTED_TIMEOUT_S = 10.0
 SPOOL_EVERY_S = 0.5
 LONGEST_FLUSH_S = 60.0
-LONGEST_INTERVAL_S = 3600.0
 LARGEST_RUNNING_SUMMARY = 1000
 LARGEST_BUFFER = 1 << 17
 LARGEST_REFUSED = 100
@@ -141,9 +139,9 @@ class Recorder:
             run_id=writer,
             segment=-1,
             revision=0,
-            project=_words(project) or "",
-            experiment=_words(experiment),
-            name=_words(name),
+            project=safe_words(project) or "",
+            experiment=safe_words(experiment),
+            name=safe_words(name),
             tags=redact({str(key): str(value) for key, value in (tags or {}).items()}),
             status=RunStatus.RUNNING,
             started_at=now,
@@ -167,15 +165,10 @@ class Recorder:
         self._buffer = Buffer()
         self._journal = Journal(header, self._buffer, self._refused)
         self._journal.summary.restore(self._run.summary)
-        self._writer = LakeWriter(storage, header, self._refused)
+        self._delivery = Delivery(storage, self._journal, self._refused)
         self._facts = Sender("lde-facts")
-        self._rows = Sender("lde-rows", self._say_that_rows_wait)
-        self._orphans = Sender("lde-orphans")
-        self._files = Sender("lde-files")
         self._failure: Exception | None = None
-        self._orphans_sent = False
         self._said: set[tuple[str, str]] = set()
-        self._warned = False
         self._wake = threading.Event()
         self._asked: deque[threading.Event] = deque()
         self._final: dict[str, Any] | None = None
@@ -413,10 +406,9 @@ class Recorder:
         """
         segment = self.segment
 
-        def store() -> None:
-            self._writer.open()
+        def store(storage: LakeStorage) -> None:
             try:
-                object_id, size_bytes = self._storage.put_object(source), source.stat().st_size
+                object_id, size_bytes = storage.put_object(source), source.stat().st_size
             except FileNotFoundError:
                 self.add_event("artifact", f"{path} was gone before it could be stored", level="warning")
                 return
@@ -435,13 +427,13 @@ class Recorder:
             if not self.is_open:
                 self._send_late_rows()
 
-        self._files.add(store)
+        self._delivery.store(store)
 
     def _send_late_rows(self) -> None:
         """The segment was finished without this file; its row follows."""
         self._journal.spool()
         self._journal.seal(functools.partial(self._state, None))
-        self._rows.add(self._send)
+        self._delivery.send()
 
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
         """End the segment: write what is left, then merge the run's files into one per table.
@@ -469,7 +461,7 @@ class Recorder:
         limit_s = INTERRUPTED_TIMEOUT_S if hurry else UPLOAD_TIMEOUT_S
         self._facts.drain(timeout_s=min(limit_s, FACTS_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
         # Files first: who sees the run finished must see its files too.
-        stored = self._files.drain(timeout_s=limit_s, patience_s=FINISH_PATIENCE_S)
+        stored = self._delivery.wait_for_files(timeout_s=limit_s, patience_s=FINISH_PATIENCE_S)
         self._final = {
             "status": status,
             "stop_reason": stop_reason or self._run.stop_reason,
@@ -481,10 +473,11 @@ class Recorder:
             complete = self._close(stored, limit_s)
         except BaseException:
             # Ctrl-C while it waited: what is not in the lake is in the spool, and the user should know.
-            self._report(None)
+            self._delivery.complain(self.run_id, "the end was not waited for", raises=False)
             raise
         if not complete:
-            self._report(self._failure or self._rows.error or self._files.error)
+            failure, self._failure = self._failure, None
+            self._delivery.complain(self.run_id, failure, raises=self._on_error == "raise")
         return complete
 
     def _close(self, stored: bool, limit_s: float) -> bool:
@@ -495,12 +488,7 @@ class Recorder:
             thread.join()
         self._thread = None
         rows_s = min(limit_s, FINISH_TIMEOUT_S)
-        sent = self._rows.drain(timeout_s=rows_s, patience_s=FINISH_PATIENCE_S)
-        if sent:
-            # Small files read as well: whether they are merged in time is not a matter of completeness.
-            self._rows.add(self._merge)
-            self._rows.drain(timeout_s=rows_s, patience_s=0.0)
-            self._journal.close()
+        sent = self._delivery.wait_for_rows(timeout_s=rows_s, patience_s=FINISH_PATIENCE_S)
         return stored and sent and self._failure is None and not self._journal.dropped
 
     def _change(self, **facts: Any) -> None:
@@ -565,7 +553,7 @@ class Recorder:
                 if final is not None or self._journal.is_large() or time.monotonic() >= next_flush:
                     next_flush = time.monotonic() + self._flush_interval_s()
                     self._journal.seal(functools.partial(self._state, final))
-                    self._rows.add(self._send)
+                    self._delivery.send()
             except Exception as error:
                 self._failure = error
             for done in asked:
@@ -589,50 +577,6 @@ class Recorder:
         age_s = time.monotonic() - self._began
         return max(self._flush_every_s, min(age_s * _SHARE_OF_AGE, LONGEST_FLUSH_S))
 
-    # The sender's thread -------------------------------------------------------------------------
-
-    def _send(self) -> None:
-        self._writer.send(self._journal.outbox)
-        if not self._orphans_sent:
-            self._orphans_sent = True
-            # Beside this run's rows: however many there are, they hold up no heartbeat.
-            self._orphans.add(self._send_orphans)
-
-    def _send_orphans(self) -> None:
-        here = self._storage.absolute_url
-
-        def this_lake(url: str, _: object) -> LakeStorage | None:
-            return self._storage if url == here else None
-
-        for _ in sync_spools(spool_root(), this_lake):
-            if not self.is_open:
-                return
-
-    def _merge(self) -> None:
-        # A merge that fails leaves small files, which read as well.
-        with contextlib.suppress(Exception):
-            self._writer.merge()
-
-    def _say_that_rows_wait(self, error: Exception) -> None:
-        place = "in memory" if self._journal.path is None else f"in {self._journal.path}"
-        message = f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}"
-        if not self._warned:
-            tell(message, RecordingWarning)
-
-    def _report(self, error: Exception | None) -> None:
-        reason = error or f"the lake did not answer within {FINISH_TIMEOUT_S:.0f} s"
-        message = f"run {self.run_id} is not completely in the lake at {self._storage.url}: {reason}"
-        if self._journal.path is not None:
-            message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
-        if self._journal.dropped:
-            message += f"; {self._journal.dropped} metric values were dropped, disk and memory were full"
-        told, self._warned = self._warned, True
-        self._failure = None
-        if self._on_error == "raise":
-            raise OSError(message)
-        if not told:
-            tell(message, RecordingWarning)
-
 
 _living: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
@@ -643,32 +587,3 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
-
-
-def check_interval(name: str, seconds: object) -> None:
-    """Refuse an interval that is no positive number of seconds up to an hour.
-
-    Args:
-        name: What it is called.
-        seconds: The interval.
-
-    Raises:
-        ConfigurationError: If it is anything else.
-    """
-    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not number or not 0 < seconds <= LONGEST_INTERVAL_S:  # type: ignore[operator]
-        raise ConfigurationError(
-            f"{name} is {seconds!r}: give seconds, more than 0 and at most {LONGEST_INTERVAL_S:.0f}"
-        )
-
-
-def _words(value: object) -> str | None:
-    return None if value is None else redact_text(storable_text(str(value)))
-
-
-def words_of(error: BaseException) -> str:
-    """An error's class and message without secrets; the class alone where it has no words."""
-    try:
-        return redact_text(f"{type(error).__name__}: {error}")
-    except Exception:
-        return type(error).__name__

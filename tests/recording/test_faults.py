@@ -12,7 +12,7 @@ import torch
 
 from lightning_lde import Lake
 from lightning_lde.errors import RecordingWarning, StoreError
-from lightning_lde.recording import Recorder, _recorder
+from lightning_lde.recording import Recorder, _delivery, _recorder
 from lightning_lde.schema import Episode, Event, utc_now
 
 
@@ -234,7 +234,7 @@ def test_who_was_told_by_an_error_is_not_warned_later(tmp_path: Path, monkeypatc
     with pytest.raises(OSError, match="not completely in the lake"):
         recorder.finish_segment("finished")
     told: list[object] = []
-    monkeypatch.setattr(_recorder, "tell", lambda *words: told.append(words))
+    monkeypatch.setattr(_delivery, "tell", lambda *words: told.append(words))
     time.sleep(1.5)  # the sender goes on trying, and would complain by now
     assert told == []
 

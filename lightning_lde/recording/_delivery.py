@@ -1,0 +1,119 @@
+"""What brings a run's parcels and files to the lake: threads of their own, in order, again and again."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from lightning_lde.errors import RecordingWarning, tell
+from lightning_lde.lake import LakeStorage
+from lightning_lde.recording._journal import Journal
+from lightning_lde.recording._sender import Sender
+from lightning_lde.recording._spool import spool_root
+from lightning_lde.recording._sync import sync_spools
+from lightning_lde.recording._writer import LakeWriter
+
+
+class Delivery:
+    """Sends what a journal has sealed, files, and what dead runs of this machine left for the same lake.
+
+    Args:
+        storage: The lake.
+        journal: The run's journal.
+        refuse: Called with a sentence about rows that can never be written.
+    """
+
+    def __init__(self, storage: LakeStorage, journal: Journal, refuse: Callable[[str], None]) -> None:
+        self._storage = storage
+        self._journal = journal
+        self._writer = LakeWriter(storage, journal.header, refuse)
+        self._rows = Sender("lde-rows", self._say_that_rows_wait)
+        self._files = Sender("lde-files")
+        # Beside this run's rows: however many there are, they hold up no heartbeat.
+        self._orphans = Sender("lde-orphans")
+        self._orphans_sent = False
+        self._closed = False
+        self._warned = False
+
+    def send(self) -> None:
+        """Have the sealed parcels sent."""
+        self._closed = False
+        self._rows.add(self._send)
+
+    def store(self, task: Callable[[LakeStorage], None]) -> None:
+        """Have a file stored, beside the rows.
+
+        Args:
+            task: Stores it; called again until it succeeds.
+        """
+
+        def store() -> None:
+            self._writer.open()
+            task(self._storage)
+
+        self._files.add(store)
+
+    def wait_for_files(self, *, timeout_s: float, patience_s: float) -> bool:
+        """Wait until all files are stored; whether they are."""
+        return self._files.drain(timeout_s=timeout_s, patience_s=patience_s)
+
+    def wait_for_rows(self, *, timeout_s: float, patience_s: float) -> bool:
+        """Wait until all parcels are sent, then merge the run's small files; whether all are sent."""
+        sent = self._rows.drain(timeout_s=timeout_s, patience_s=patience_s)
+        if sent:
+            # Small files read as well: whether they are merged in time is not a matter of completeness.
+            self._rows.add(self._merge)
+            self._rows.drain(timeout_s=timeout_s, patience_s=0.0)
+            self._journal.close()
+        self._closed = True
+        return sent
+
+    def complain(self, run_id: str, reason: object, *, raises: bool) -> None:
+        """Say that a run is not completely in the lake, and how to send the rest.
+
+        Args:
+            run_id: The run.
+            reason: Why, None to say what failed last.
+            raises: Whether to raise instead of warning.
+
+        Raises:
+            OSError: If it shall.
+        """
+        reason = reason or self._rows.error or self._files.error or "the lake did not answer in time"
+        message = f"run {run_id} is not completely in the lake at {self._storage.url}: {reason}"
+        if self._journal.path is not None:
+            message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
+        if self._journal.dropped:
+            message += f"; {self._journal.dropped} metric values were dropped, disk and memory were full"
+        told, self._warned = self._warned, True
+        if raises:
+            raise OSError(message)
+        if not told:
+            tell(message, RecordingWarning)
+
+    def _send(self) -> None:
+        self._writer.send(self._journal.outbox)
+        if not self._orphans_sent:
+            self._orphans_sent = True
+            self._orphans.add(self._send_orphans)
+
+    def _send_orphans(self) -> None:
+        here = self._storage.absolute_url
+
+        def this_lake(url: str, _: object) -> LakeStorage | None:
+            return self._storage if url == here else None
+
+        for _ in sync_spools(spool_root(), this_lake):
+            if self._closed:
+                return
+
+    def _merge(self) -> None:
+        # A merge that fails leaves small files, which read as well.
+        with contextlib.suppress(Exception):
+            self._writer.merge()
+
+    def _say_that_rows_wait(self, error: Exception) -> None:
+        place = "in memory" if self._journal.path is None else f"in {self._journal.path}"
+        if not self._warned:
+            message = f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}"
+            tell(message, RecordingWarning)
