@@ -51,6 +51,7 @@ __all__ = [
     "content_id",
     "json_columns",
     "new_run_id",
+    "odd_fields",
     "records_to_arrow",
     "storable_text",
     "utc_now",
@@ -522,3 +523,18 @@ def records_to_arrow(table: str, records: Iterable[Record]) -> pa.Table:
             cells = [storable_text(cell) if isinstance(cell, str) else cell for cell in cells]
         columns.append(column_of(cells, field.type))
     return pa.table(columns, schema=schema)
+
+
+def odd_fields(run: Run) -> dict[str, Any]:
+    """Fields of a run whose values its table cannot hold, each with the value that stands for nothing."""
+    now = utc_now()
+    plain = Run(
+        run_id="", segment=0, revision=0, project="", status="", started_at=now, heartbeat_at=now, heartbeat_every_s=1.0
+    )
+    odd: dict[str, Any] = {}
+    for field in dataclasses.fields(Run):
+        try:
+            records_to_arrow("runs", [dataclasses.replace(plain, **{field.name: getattr(run, field.name)})])
+        except Exception:
+            odd[field.name] = getattr(plain, field.name)
+    return odd

@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 import struct
+from collections import Counter
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ import pytest
 import torch
 
 from lightning_lde import Lake, capture
-from lightning_lde.recording import Recorder
+from lightning_lde.recording import Moment, Recorder
 from lightning_lde.schema import CONTENT_TABLES, TABLES, arrow_schema, canonical_json, json_columns, new_run_id
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
@@ -91,6 +93,81 @@ def test_leftovers_of_an_interrupted_merge_are_not_read_twice(recorded: tuple[Pa
     storage.append("metrics", rows.slice(0, 3), first=3, last=6, **place)
     assert len(read_by_the_document(root, "metrics")) == before + 3
     assert Lake(root).sql("select count(*) as n from metrics").to_pylist() == [{"n": before + 3}]
+
+
+def points_by_the_document(root: Path, run_id: str) -> list[dict[str, Any]]:
+    """Points of a run that count, by docs/format.md, without any code of the package."""
+    resumes, states, metrics = (
+        [row for row in read_by_the_document(root, table) if row["run_id"] == run_id]
+        for table in ("resumes", "runs", "metrics")
+    )
+    rows: dict[int, dict[str, Any]] = {row["segment"]: row for row in resumes}
+    stages = {row["segment"]: row["stage"] for row in states}
+
+    def attempt_of(segment: int) -> int:
+        return max((first for first in rows if first <= segment), default=-1)
+
+    def place(point: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(point[name] for name in ("name", "context", "dataloader_idx", "step"))
+
+    always, of_attempts = list[dict[str, Any]](), dict[int, list[dict[str, Any]]]()
+    for point in metrics:
+        evaluated = stages[point["segment"]] in {"validate", "test", "predict"}
+        apart = evaluated or point["context"] == "system"
+        (always if apart else of_attempts.setdefault(attempt_of(point["segment"]), [])).append(point)
+    child = attempt_of(max(stages))
+    counting = always + of_attempts.get(child, [])
+    while child in rows:
+        row, again = rows[child], {place(point) for point in of_attempts.get(child, [])}
+        child = attempt_of(row["from_segment"])
+        for point in of_attempts.get(child, []):
+            own = None not in (point["step"], row["step"]) and point["step"] < row["step"]
+            if point["time"] <= row["until"] or (own and place(point) not in again):
+                counting.append(point)
+    return counting
+
+
+def test_points_of_a_run_that_went_on_are_those_of_the_document(lake_path: Path) -> None:
+    storage = Lake(lake_path).create().storage
+
+    def attempt(value: int, steps: range, *, resume: dict[str, Any] | None = None, save_at: int = 0) -> dict[str, Any]:
+        run = Recorder(storage, project="p", resume=resume, system_metrics_every_s=None)
+        run.start_segment("fit")
+        if resume is not None:
+            run.goes_on_at(Moment(step=steps[0]))
+        state: dict[str, Any] = {}
+        for step in steps:
+            run.log({"early": float(value)}, step=step, context="train")
+            if step == save_at:
+                state = run.checkpoint_state()
+            run.log({"late": float(value), "late/dataloader_idx_1": 1.0}, step=step, context="train")
+            run.log({"cpu": float(value)}, step=step, context="system")
+        run.log({"without a step": float(value)})
+        run.finish_segment("finished")
+        run.start_segment("test")
+        run.log({"test": float(value)}, step=steps[-1], context="test")
+        run.finish_segment("interrupted")
+        return state
+
+    a = attempt(1, range(1, 16), save_at=10)
+    b = attempt(2, range(10, 30), resume=a, save_at=25)
+    attempt(3, range(11, 15), resume=a)
+    attempt(4, range(26, 41), resume=b)
+    columns = ("name", "context", "dataloader_idx", "step", "value")
+    found = Lake(lake_path).sql(f"select {', '.join(columns)} from metrics").to_pylist()
+    counting = points_by_the_document(lake_path, a["run_id"])
+    assert Counter(tuple(row.values()) for row in found) == Counter(
+        tuple(point[name] for name in columns) for point in counting
+    )
+    late = sorted(
+        (point["step"], point["value"])
+        for point in counting
+        if point["name"] == "late" and point["dataloader_idx"] is None
+    )
+    assert late == [(step, 1.0 if step < 10 else 2.0 if step < 26 else 4.0) for step in range(1, 41)]
+    assert {name: sum(point["name"] == name for point in counting) for name in ("cpu", "test", "without a step")} == {
+        "cpu": 15 + 20 + 4 + 15, "test": 4, "without a step": 1,
+    }  # fmt: skip
 
 
 def id_by_the_document(table: str, facts: object) -> str:

@@ -136,11 +136,13 @@ class TrainerSession:
 
     def _recorder_for(self, trainer: pl.Trainer, resumes: RunState | None) -> tuple[Recorder, bool]:
         options = self._options
-        if self.recorder is not None:
-            if resumes is not None and resumes.run_id == self.recorder.run_id:
+        same = self.recorder is not None and resumes is not None and resumes.run_id == self.recorder.run_id
+        goes_on = resumes is not None and not same and self._goes_on(resumes)
+        if self.recorder is not None and not goes_on:
+            if same and resumes is not None:
                 self.recorder.resume(resumes.as_dict())
             return self.recorder, False
-        state = resumes.as_dict() if resumes is not None and self._goes_on(resumes) else None
+        state = resumes.as_dict() if resumes is not None and goes_on else None
         self.recorder = Recorder(options.storage, resume=state, **options.recording, **options.identity)
         self.recorder.moment = functools.partial(_moment, weakref.ref(trainer))
         return self.recorder, True
@@ -233,7 +235,8 @@ class TrainerSession:
             values = {name: value for name, value in metrics.items() if name != "epoch"}
             moment = _trainer.moment(trainer)._replace(step=step)
             self.recorder.log(values, **moment._asdict())
-            self._step_is_logged()
+            if self._has_checkpoint:
+                self.recorder.make_durable()
 
 
 def _moment(trainer_of_run: weakref.ref[pl.Trainer]) -> Moment | None:

@@ -125,8 +125,9 @@ def _valid_points() -> str:
             select parent.run_id, before, parent.until, parent.step, parent.first
             from chain join parent on parent.run_id = chain.run_id and parent.first = chain.first),
         fit as (
-            select distinct run_id, segment from {STORED}.runs
-            where run_id in (select run_id from attempt) and stage not in ('validate', 'test', 'predict')),
+            select run_id, segment from {STORED}.metrics where run_id in (select run_id from attempt)
+            except
+            select run_id, segment from {STORED}.runs where stage in ('validate', 'test', 'predict')),
         place as (
             select fit.run_id, segment, max(known.first) as first
             from fit join known on known.run_id = fit.run_id and known.first <= segment

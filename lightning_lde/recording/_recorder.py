@@ -41,6 +41,7 @@ from lightning_lde.schema import (
     Run,
     RunStatus,
     new_run_id,
+    odd_fields,
     records_to_arrow,
     utc_now,
 )
@@ -240,7 +241,9 @@ class Recorder:
         self._change(segment=self._run.segment + 1, status=RunStatus.RUNNING, stage=stage, ended_at=None)
         self._final = None
         self._thread = threading.Thread(target=self._work, name="lde-spool", daemon=True)
-        self._thread.start()
+        # At the end of a process none can be started; the work is done at the segment's end then.
+        with contextlib.suppress(RuntimeError):
+            self._thread.start()
         if self._monitor is not None:
             self._monitor.start()
         current.opened(self)
@@ -294,7 +297,7 @@ class Recorder:
 
     def make_durable(self) -> None:
         """Wait until all points that were logged are on the local disk, some milliseconds as a rule."""
-        if not self.is_open:
+        if self._thread is None or not self._thread.is_alive():
             return
         done = threading.Event()
         self._asked.append(done)
@@ -357,8 +360,11 @@ class Recorder:
             global_step = self._whole_number(global_step)
         if epoch is not None and (type(epoch) is not int or abs(epoch) > _LARGEST_STEP):
             epoch = self._whole_number(epoch)
-        if self._resumes is not None:
+        if self._resumes is not None and self.moment is Moment:
+            # Nobody will come and say at which step it goes on.
             self._note_resume(Moment())
+        if context is not None and type(context) is not str:
+            context = str(context)
         waiting = self._buffer.add_metrics(values, self._run.segment, step, global_step, epoch, context, source)
         if waiting > LARGEST_BUFFER or self._thread is None:
             self._hold_up()
@@ -458,21 +464,20 @@ class Recorder:
         if self._monitor is not None:
             self._monitor.stop()
         hurry = status in {RunStatus.INTERRUPTED, RunStatus.REQUEUED}
-        limit_s = INTERRUPTED_TIMEOUT_S if hurry else UPLOAD_TIMEOUT_S
-        self._facts.drain(timeout_s=min(limit_s, FACTS_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
-        # Files first: who sees the run finished must see its files too.
-        stored = self._delivery.wait_for_files(timeout_s=limit_s, patience_s=FINISH_PATIENCE_S)
-        self._final = {
+        final = {
             "status": status,
             "stop_reason": stop_reason or self._run.stop_reason,
             "exception": exception or self._run.exception,
-            "ended_at": utc_now(),
-            "duration_s": self._age_s(),
         }
         try:
-            complete = self._close(stored, limit_s)
+            complete = self._close(final, INTERRUPTED_TIMEOUT_S if hurry else UPLOAD_TIMEOUT_S)
         except BaseException:
             # Ctrl-C while it waited: what is not in the lake is in the spool, and the user should know.
+            self._final = self._final or {**final, "ended_at": utc_now(), "duration_s": self._age_s()}
+            self._wake.set()
+            thread, self._thread = self._thread, None
+            if thread is not None and thread.is_alive():
+                thread.join(1.0)
             self._delivery.complain(self.run_id, "the end was not waited for", raises=False)
             raise
         if not complete:
@@ -480,12 +485,18 @@ class Recorder:
             self._delivery.complain(self.run_id, failure, raises=self._on_error == "raise")
         return complete
 
-    def _close(self, stored: bool, limit_s: float) -> bool:
-        """Stop the spool's thread and wait for the lake."""
+    def _close(self, final: dict[str, Any], limit_s: float) -> bool:
+        """Wait for facts and files, stop the spool's thread, and wait for the lake."""
+        self._facts.drain(timeout_s=min(limit_s, FACTS_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
+        # Files first: who sees the run finished must see its files too.
+        stored = self._delivery.wait_for_files(timeout_s=limit_s, patience_s=FINISH_PATIENCE_S)
+        self._final = {**final, "ended_at": utc_now(), "duration_s": self._age_s()}
         thread = self._thread
         self._wake.set()
-        if thread is not None:
+        if thread is not None and thread.is_alive():
             thread.join()
+        elif thread is not None:
+            self._work()
         self._thread = None
         rows_s = min(limit_s, FINISH_TIMEOUT_S)
         sent = self._delivery.wait_for_rows(timeout_s=rows_s, patience_s=FINISH_PATIENCE_S)
@@ -503,6 +514,9 @@ class Recorder:
         self._said_closed = True
         # Another thread of the parent may have held their locks at that moment.
         self._buffer = Buffer()
+        self._journal = Journal(self._journal.header, self._buffer, self._refused)
+        self._delivery = Delivery(self._storage, self._journal, self._refused)
+        self._facts = Sender("lde-facts")
         self._run_lock = threading.Lock()
 
     def _age_s(self) -> float:
@@ -524,10 +538,10 @@ class Recorder:
         try:
             number = operator.index(step)  # type: ignore[arg-type]
         except TypeError:
-            self.say_once("refused", f"steps and epochs are whole numbers, no {type(step).__name__}: it was left out")
+            self._refused(f"steps and epochs are whole numbers, no {type(step).__name__}: it was left out")
             return None
         if abs(number) > _LARGEST_STEP:
-            self.say_once("refused", f"step {number} is too large: it was left out")
+            self._refused(f"a step of {number.bit_length()} bits is too large: it was left out")
             return None
         return number
 
@@ -571,7 +585,13 @@ class Recorder:
         if summary is not None:
             facts["summary"] = summary
         self._change(revision=self._run.revision + 1, **facts)
-        return records_to_arrow("runs", [self._run])
+        try:
+            return records_to_arrow("runs", [self._run])
+        except Exception:
+            odd = odd_fields(self._run)
+            self._refused(f"facts of the run cannot be stored, they were left out: {', '.join(odd)}")
+            self._change(**odd)
+            return records_to_arrow("runs", [self._run])
 
     def _flush_interval_s(self) -> float:
         age_s = time.monotonic() - self._began

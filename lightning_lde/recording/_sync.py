@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_lde.errors import LDEError
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._spool import (
@@ -18,6 +19,7 @@ from lightning_lde.recording._spool import (
     read_header,
     remove_if_empty,
     remove_stillborn,
+    set_aside,
     spool_files,
 )
 
@@ -110,7 +112,12 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
             return None
         storage.initialise()
         sent = sum(count for _, count in send_rows(storage, header, SpoolRows(path)))
-    except Exception as error:
+    except (OSError, LDEError) as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
+    except Exception as error:
+        # Trying again would not help.
+        set_aside(path)
+        words = f"the rows cannot be written, they were put aside: {type(error).__name__}: {error}"
+        return SyncOutcome(path, header.run_id, header.lake, error=words)
     path.unlink(missing_ok=True)
     return SyncOutcome(path, header.run_id, header.lake, rows=sent)

@@ -87,9 +87,14 @@ class Net(pl.LightningModule):
         time.sleep(0.1)  # so that system metrics come before the first step
         self.direct({"direct/start": 1.0})
         if "seconds" in self.notes.deadly:
-            timer = threading.Timer(self.notes.deadly["seconds"], die)
-            timer.daemon = True
-            timer.start()
+            self.timer = threading.Timer(self.notes.deadly["seconds"], die)
+            self.timer.daemon = True
+            self.timer.start()
+
+    def on_train_end(self):
+        # A run that was killed after it had finished does not go on.
+        if "seconds" in self.notes.deadly:
+            self.timer.cancel()
 
     def on_train_batch_start(self, batch, batch_idx):
         self.notes.note(starts=self.at)
@@ -146,6 +151,7 @@ def train(lake, folder, spool, number, calls, options, deadly):
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
+        os.dup2(2, 1)
         try:
             train(**json.loads(line))
         except BaseException:
@@ -164,6 +170,7 @@ class Trainings:
     def __init__(self, mother: subprocess.Popen[str], folder: Path, spool: Path, options: dict[str, Any]) -> None:
         self._mother = mother
         self._spool = spool
+        folder.mkdir()
         self.folder = folder
         self.lake = folder / "lake"
         self._options = options
@@ -259,7 +266,7 @@ def mother() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def begin(mother: subprocess.Popen[str], tmp_path: Path, own_spool: Path) -> Callable[..., Trainings]:
-    return lambda options: Trainings(mother, tmp_path, own_spool, options)
+    return lambda options, name="training": Trainings(mother, tmp_path / name, own_spool, options)
 
 
 SITUATIONS: dict[str, dict[str, Any]] = {
@@ -271,11 +278,13 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "two batches in a step": {"saving": {"every_n_train_steps": 3}, "trainer": {"accumulate_grad_batches": 2}},
     "two optimizers by hand": {"by_hand": True, "saving": {"every_n_train_steps": 10}},
 }
-FAST = {"at the end of validation", "every five steps"}
-EACH = [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow, id=name) for name in SITUATIONS]
 
 
-@pytest.mark.parametrize("situation", EACH)
+def situations(*fast: str) -> list[Any]:
+    return [pytest.param(name, marks=[] if name in fast else pytest.mark.slow, id=name) for name in SITUATIONS]
+
+
+@pytest.mark.parametrize("situation", situations("at the end of validation", "every five steps"))
 def test_a_training_that_was_killed_between_checkpoints_keeps_what_came_before(
     begin: Callable[..., Trainings], situation: str
 ) -> None:
@@ -288,7 +297,7 @@ def test_a_training_that_was_killed_between_checkpoints_keeps_what_came_before(
     assert row == {"from_segment": 0, "step": starts[0]}
 
 
-@pytest.mark.parametrize("situation", EACH)
+@pytest.mark.parametrize("situation", situations("every five steps"))
 def test_a_kill_right_after_a_checkpoint_loses_at_most_that_steps_own_values(
     begin: Callable[..., Trainings], situation: str
 ) -> None:
@@ -299,7 +308,7 @@ def test_a_kill_right_after_a_checkpoint_loses_at_most_that_steps_own_values(
     assert_complete(trainings, last=2)
 
 
-@pytest.mark.parametrize("situation", EACH)
+@pytest.mark.parametrize("situation", situations("at the end of validation"))
 def test_a_kill_in_the_step_after_a_checkpoint_loses_nothing(begin: Callable[..., Trainings], situation: str) -> None:
     trainings = begin(SITUATIONS[situation])
     assert trainings.run(("fit", None), after_save=2) == -9
@@ -313,42 +322,38 @@ def test_a_kill_in_the_step_after_a_checkpoint_loses_nothing(begin: Callable[...
 def test_kills_at_any_moment_leave_one_whole_run(begin: Callable[..., Trainings], situation: str) -> None:
     trainings = begin(SITUATIONS[situation])
     moments = random.Random(situation)
-    for last in range(8):
-        checkpoint = trainings.checkpoint()
-        deadly = {} if last == 7 else {"seconds": moments.uniform(0, 0.6)}
-        if trainings.run(("fit", checkpoint), **deadly) == 0:
+    assert trainings.run(("fit", None), after_save=1) == -9
+    for last in range(1, 7):
+        deadly = {} if last == 6 else {"seconds": moments.uniform(0, 0.6)}
+        if trainings.run(("fit", trainings.checkpoint()), **deadly) == 0:
             break
-        if checkpoint is None and trainings.checkpoint() is None:
-            pytest.skip("killed before the first checkpoint")
     assert_complete(trainings, last)
 
 
 def test_without_a_logger_steps_are_there_as_with_one(begin: Callable[..., Trainings]) -> None:
-    trainings = begin(SITUATIONS["without a logger"])
-    assert trainings.run(("fit", None), after_save=2) == -9
-    assert trainings.run(("fit", trainings.checkpoint())) == 0
-    assert_complete(trainings, last=1)
-    query = "select name, step, value from metrics where name in (?, ?) order by step, value"
-    rows = Lake(trainings.lake).sql(query, ["loss_step", "direct/loss"]).to_pylist()
-    of = {
-        name: [(row["step"], row["value"]) for row in rows if row["name"] == name]
-        for name in ("loss_step", "direct/loss")
-    }
-    assert len(of["direct/loss"]) >= 48
-    assert of["loss_step"] == of["direct/loss"]
+    tables = []
+    for logger in (True, False):
+        trainings = begin({**SITUATIONS["without a logger"], "logger": logger}, "with" if logger else "without")
+        assert trainings.run(("fit", None), after_save=2) == -9
+        assert trainings.run(("fit", trainings.checkpoint())) == 0
+        assert_complete(trainings, last=1)
+        query = "select step, value from metrics where name = 'loss_step' order by step, value"
+        tables.append(Lake(trainings.lake).sql(query).to_pylist())
+    assert len(tables[0]) >= 48
+    assert tables[0] == tables[1]
 
 
 def test_a_test_of_the_best_checkpoint_hides_nothing(begin: Callable[..., Trainings]) -> None:
     trainings = begin({"saving": {"every_n_train_steps": 10, "monitor": "loss_step"}})
     assert trainings.run(("fit", None), ("test", "best"), ("validate", "best")) == 0
-    send = trainings.notes(0)
+    noted = Counter(point for note in trainings.notes(0) for point in points(note))
     found = recorded(trainings.lake)
-    assert differences(found, Counter(point for note in send for point in points(note)), Counter()) == {}
+    assert differences(found, noted, Counter()) == {}
     assert {"test/loss", "val/loss", "loss_step", "direct/loss"} <= {name for name, _, _ in found}
     (run,) = Lake(trainings.lake).runs().to_pylist()
-    assert trainings.run(("test", trainings.checkpoint()), ("predict", trainings.checkpoint())) == 0
-    (before,) = (found - recorded(trainings.lake, run["run_id"]) for _ in range(1))
-    assert before == Counter()
+    assert trainings.run(("test", trainings.checkpoint()), ("validate", trainings.checkpoint())) == 0
+    assert found - recorded(trainings.lake, run["run_id"]) == Counter()
+    assert Lake(trainings.lake).sql("select count(*) as n from resumes").to_pylist() == [{"n": 0}]
 
 
 @pytest.mark.slow
@@ -357,7 +362,10 @@ def test_a_validation_of_the_checkpoint_before_going_on_hides_nothing(begin: Cal
     assert trainings.run(("fit", None), batch=31) == -9
     checkpoint = trainings.checkpoint()
     assert trainings.run(("validate", checkpoint), ("fit", checkpoint)) == 0
-    assert_complete(trainings, last=1)
+    trainings.send_what_waits()
+    assert differences(recorded(trainings.lake), *expected(trainings, last=1)) == {}
+    runs = Lake(trainings.lake).sql("select distinct run_id from metrics where name = 'loss_step'").to_pylist()
+    assert len(runs) == 1
 
 
 def test_two_continuations_that_finished_are_two_runs(begin: Callable[..., Trainings]) -> None:

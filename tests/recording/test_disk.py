@@ -255,7 +255,7 @@ ODD: dict[str, dict[str, Any]] = {
     "step is a float": {"values": {"odd": 1.0}, "step": 1.5},
     "step is NaN": {"values": {"odd": 1.0}, "step": float("nan")},
     "step is a word": {"values": {"odd": 1.0}, "step": "1"},
-    "step has no end": {"values": {"odd": 1.0}, "step": 10**400},
+    "step has more digits than Python prints": {"values": {"odd": 1.0}, "step": 10**5000},
     "epoch is a float": {"values": {"odd": 1.0}, "epoch": 0.5},
     "global step is a float": {"values": {"odd": 1.0}, "global_step": 2.0},
     "name is a number": {"values": {7: 1.0}},
@@ -279,7 +279,10 @@ def test_one_odd_value_costs_no_other(lake_path: Path, own_spool: Path, odd: dic
     assert list(own_spool.iterdir()) == []
 
 
-@pytest.mark.parametrize("facts", [{"seed": "abc"}, {"seed": 2**70}, {"name": 7}, {"tags": object()}])
+ODD_FACTS: list[dict[str, Any]] = [{"seed": "abc"}, {"seed": 2**70}, {"name": 7}, {"tags": object()}]
+
+
+@pytest.mark.parametrize("facts", ODD_FACTS, ids=["seed is a word", "seed is large", "name is a number", "no tags"])
 def test_one_odd_fact_of_the_run_costs_no_point(lake_path: Path, facts: dict[str, Any]) -> None:
     with Recorder(lake_path, project="p", flush_every_s=0.05, system_metrics_every_s=None) as recorder:
         recorder.log({"a": 1.0}, step=1)
@@ -319,6 +322,22 @@ def test_a_parcel_that_can_never_be_written_is_set_aside(lake_path: Path, own_sp
     assert list(own_spool.rglob("*.spool")) == []
     assert len(list(own_spool.rglob("*.refused"))) == 1
     assert all(".refused" in sentence for sentence in words)
+
+
+def test_rows_that_can_never_be_written_do_not_hide_the_end_of_a_run(lake_path: Path, own_spool: Path) -> None:
+    with told() as words:
+        recorder = Recorder(lake_path, project="p", flush_every_s=600, system_metrics_every_s=None)
+        recorder.start_segment("fit")
+        until(lambda: (lake_path / "hot" / "runs").exists())
+        recorder.log({"a": 1.0}, step=1)
+        with recorder._journal._lock:
+            recorder._journal.outbox.add(impossible())
+        assert not recorder.finish_segment("finished")  # the parcel that is refused is the last one
+    assert len(words) == 1
+    lake = Lake(lake_path)
+    assert steps_of(lake) == [1]
+    assert lake.sql("select status from runs").to_pylist() == [{"status": "finished"}]
+    assert len(list(own_spool.rglob("*.refused"))) == 1
 
 
 def test_a_sync_sets_aside_what_can_never_be_written(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -25,7 +25,7 @@ from lightning_lde.recording._spool import SpoolFile
 HANG_S = 60
 
 HEAD = """
-import json, os, signal, sys, threading, time
+import faulthandler, json, os, signal, sys, threading, time
 from pathlib import Path
 import lightning_lde
 from lightning_lde import Lake, Recorder
@@ -64,8 +64,7 @@ class Program:
         """The next thing that it says."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        if not line:
-            raise AssertionError(self.process.communicate()[1])
+        assert line, self.process.communicate(timeout=HANG_S)[1]
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -75,12 +74,30 @@ class Program:
         Returns:
             Its exit code and what it wrote to standard error.
         """
-        try:
-            self.rest, errors = self.process.communicate(timeout=HANG_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise AssertionError(f"it hangs: {self.process.communicate()[1]}") from None
+        _, errors = self.process.communicate(timeout=HANG_S)
         return self.process.returncode, errors
+
+    def kill(self) -> None:
+        """Leave nothing behind."""
+        self.process.kill()
+        self.process.communicate()
+
+
+Start: TypeAlias = Callable[..., Program]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts programs that do not outlive the test."""
+    programs: list[Program] = []
+
+    def begin(lines: str, *arguments: object) -> Program:
+        programs.append(Program(lines, *arguments))
+        return programs[-1]
+
+    yield begin
+    for program in programs:
+        program.kill()
 
 
 def steps_of(lake: Lake, name: str = "a") -> list[int]:
@@ -169,8 +186,8 @@ say(count=count)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_ctrl_c_at_a_random_moment_loses_and_doubles_nothing(lake_path: Path, seed: int) -> None:
-    program = Program(BUSY, lake_path)
+def test_ctrl_c_at_a_random_moment_loses_and_doubles_nothing(start: Start, lake_path: Path, seed: int) -> None:
+    program = start(BUSY, lake_path)
     program.hear()
     time.sleep(0.3 + random.Random(seed).random() * 0.3)
     program.process.send_signal(signal.SIGINT)
@@ -187,20 +204,26 @@ def test_ctrl_c_at_a_random_moment_loses_and_doubles_nothing(lake_path: Path, se
 # Forks ------------------------------------------------------------------------------------------------------
 
 FORK = """
-def files(*folders):
-    return sorted((str(path), path.stat().st_size) for folder in folders for path in Path(folder).rglob("*"))
+lake, spool, child = sys.argv[1], Path(os.environ["LDE_SPOOL_DIR"]), sys.argv[2]
+flush_every_s = 4 if child == "leaves nothing" else 600
 
-lake, spool, child = sys.argv[1], os.environ["LDE_SPOOL_DIR"], sys.argv[2]
-with Recorder(lake, project="p", flush_every_s=600, system_metrics_every_s=None) as run:
+def files():
+    found = [path for folder in (lake, spool) for path in Path(folder).rglob("*")]
+    return sorted((str(path), path.stat().st_ino, path.stat().st_size) for path in found)
+
+with Recorder(lake, project="p", flush_every_s=flush_every_s, system_metrics_every_s=None) as run:
     until(lambda: run.run.code_id is not None)
     run.log({"a": 0.0}, step=0)
     run.checkpoint_state()
-    until(lambda: (Path(lake) / "hot" / "runs").exists())
-    time.sleep(1.2)  # the threads have written what there was
-    before = files(lake, spool)
+    if child == "leaves nothing":
+        until(lambda: not list(spool.glob("*/*.spool")))  # the parent has sent all there was
+    else:
+        until(lambda: (Path(lake) / "hot" / "runs").exists())
+        time.sleep(1.2)  # the threads have written all there was
+    before = files()
     pid = os.fork()
     if pid == 0:
-        if child == "leaves":
+        if child.startswith("leaves"):
             sys.exit(0)
         if child == "fails":
             raise ValueError("in the child")
@@ -216,21 +239,27 @@ with Recorder(lake, project="p", flush_every_s=600, system_metrics_every_s=None)
         os._exit(0)
     ended, deadline = 0, time.monotonic() + 20
     while not ended and time.monotonic() < deadline:
-        ended, status = os.waitpid(pid, os.WNOHANG)
+        ended, _ = os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
+    untouched = files() == before
     if not ended:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    say(hung=not ended, untouched=files(lake, spool) == before, has_folder=bool(list(Path(spool).glob("*/*.spool"))))
+    say(hung=not ended, untouched=untouched)
     run.log({"a": 1.0}, step=1)
     lightning_lde.log({"a": 2.0}, step=2)
+    run.checkpoint_state()
+    say(has_spool=bool(list(spool.glob("*/*.spool"))))
 """
 
 
-@pytest.mark.parametrize("child", ["leaves", "fails", "logs", "records"])
-def test_a_forked_child_leaves_its_parents_run_alone(lake_path: Path, own_spool: Path, child: str) -> None:
-    program = Program(FORK, lake_path, child)
-    assert program.hear() == {"hung": False, "untouched": True, "has_folder": True}
+@pytest.mark.parametrize("child", ["leaves", "leaves nothing", "fails", "logs", "records"])
+def test_a_forked_child_leaves_its_parents_run_alone(
+    start: Start, lake_path: Path, own_spool: Path, child: str
+) -> None:
+    program = start(FORK, lake_path, child)
+    assert program.hear() == {"hung": False, "untouched": True}
+    assert program.hear() == {"has_spool": True}
     code, errors = program.end()
     assert code == 0
     assert ("in the child" in errors) == (child == "fails")
@@ -260,12 +289,14 @@ hung = None
 for number in range(40):
     pid = os.fork()
     if pid == 0:
+        faulthandler.dump_traceback_later(10)
         run.log({"child": 1.0}, step=1)
         lightning_lde.log({"child": 1.0})
         run.add_event("child", "was here")
         run.update(name="child")
         run.checkpoint_state()
         run.describe_later(lambda: None)
+        run.save_file(Path("none"), path="none", kind="other")
         run.finish_segment("finished")
         os._exit(0)
     ended, deadline = 0, time.monotonic() + 15
@@ -285,10 +316,11 @@ os._exit(0)
 """
 
 
-def test_a_child_that_is_forked_while_others_log_hangs_nowhere(lake_path: Path) -> None:
-    program = Program(FORK_UNDER_LOAD, lake_path)
-    assert program.hear() == {"hung": None}
-    assert program.end()[0] == 0
+def test_a_child_that_is_forked_while_others_log_hangs_nowhere(start: Start, lake_path: Path) -> None:
+    program = start(FORK_UNDER_LOAD, lake_path)
+    found = program.hear()
+    code, errors = program.end()
+    assert (found, code) == ({"hung": None}, 0), errors
 
 
 # Ends of a program ------------------------------------------------------------------------------------------
@@ -298,9 +330,13 @@ def test_a_child_that_is_forked_while_others_log_hangs_nowhere(lake_path: Path) 
     ("code", "status"), [(0, "finished"), (None, "finished"), (3, "interrupted"), ("no more", "interrupted")]
 )
 def test_sys_exit_ends_a_run_as_its_code_says(lake_path: Path, code: Any, status: str) -> None:
-    with pytest.raises(SystemExit) as caught, Recorder(lake_path, project="p", system_metrics_every_s=None) as recorder:
-        recorder.log({"a": 0.0}, step=0)
-        sys.exit(code)
+    def program() -> None:
+        with Recorder(lake_path, project="p", system_metrics_every_s=None) as recorder:
+            recorder.log({"a": 0.0}, step=0)
+            sys.exit(code)
+
+    with pytest.raises(SystemExit) as caught:
+        program()
     assert caught.value.code == code
     lake = Lake(lake_path)
     assert states_of(lake) == [status]
@@ -319,8 +355,8 @@ with Recorder(sys.argv[1], project="p", system_metrics_every_s=None) as run:
 """
 
 
-def test_sigterm_ends_a_run_as_interrupted_with_all_points(lake_path: Path, own_spool: Path) -> None:
-    program = Program(TERMINATED, lake_path)
+def test_sigterm_ends_a_run_as_interrupted_with_all_points(start: Start, lake_path: Path, own_spool: Path) -> None:
+    program = start(TERMINATED, lake_path)
     program.hear()
     time.sleep(0.3)
     program.process.terminate()
@@ -393,9 +429,9 @@ with Recorder(lake.storage, project="p", system_metrics_every_s=None, on_error=s
 @pytest.mark.parametrize("waits_for", ["rows", "file"])
 @pytest.mark.parametrize("on_error", ["warn", "raise"])
 def test_ctrl_c_while_the_end_waits_for_the_lake_says_where_the_rest_lies(
-    lake_path: Path, own_spool: Path, on_error: str, waits_for: str
+    start: Start, lake_path: Path, own_spool: Path, on_error: str, waits_for: str
 ) -> None:
-    program = Program(AWAY, lake_path, on_error, waits_for)
+    program = start(AWAY, lake_path, on_error, waits_for)
     program.hear()
     time.sleep(1.0)
     program.process.send_signal(signal.SIGINT)
@@ -421,14 +457,20 @@ if sys.argv[2] == "no threads":
     atexit.register(setattr, threading.Thread, "start", refuse)
 run = Recorder(sys.argv[1], project="p", system_metrics_every_s=None)
 run.start_segment("run")
-for step in range(100):
+for step in range(90):
+    run.log({"a": float(step)}, step=step)
+until(lambda: (Path(sys.argv[1]) / "hot" / "runs").exists())
+time.sleep(0.6)  # no thread is busy any more
+for step in range(90, 100):
     run.log({"a": float(step)}, step=step)
 """
 
 
 @pytest.mark.parametrize("threads", ["threads", "no threads"])
-def test_a_program_that_never_closes_its_run_leaves_it_whole(lake_path: Path, own_spool: Path, threads: str) -> None:
-    assert Program(NEVER_CLOSED, lake_path, threads).end() == (0, "")
+def test_a_program_that_never_closes_its_run_leaves_it_whole(
+    start: Start, lake_path: Path, own_spool: Path, threads: str
+) -> None:
+    assert start(NEVER_CLOSED, lake_path, threads).end() == (0, "")
     lake = Lake(lake_path)
     assert steps_of(lake) == list(range(100))
     assert states_of(lake) == ["interrupted"]

@@ -132,24 +132,6 @@ def test_kill_9_right_after_a_checkpoint_loses_nothing_that_came_before_it(tmp_p
     assert lake.sql("select count(*) as n from resumes").to_pylist() == [{"n": 2}]
 
 
-def test_a_checkpoint_makes_durable_that_its_attempt_goes_on_from_another(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Were the points on the disk and the row of `resumes` not, they would count for the attempt before.
-    state = attempt(lake, 1, 1, 12, save_at=10)
-    run = recorder(lake, state)
-    added: list[Any] = []
-    monkeypatch.setattr(
-        _journal.Outbox, "add", lambda self, rows, add=_journal.Outbox.add: (added.append(rows), add(self, rows))
-    )
-    monkeypatch.setattr(Recorder, "_work", lambda self: None)  # the thread that would write everything soon
-    run.start_segment("fit")
-    run.log({"loss": 2.0}, step=11)
-    run.checkpoint_state()
-    assert any(rows.metrics for rows in added)
-    assert any("resumes" in rows.tables for rows in added)
-
-
 # The chain of attempts --------------------------------------------------------------------------------
 
 
