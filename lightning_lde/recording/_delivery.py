@@ -34,6 +34,7 @@ class Delivery:
         self._orphans_sent = False
         self._closed = False
         self._warned = False
+        self._refused = ""
 
     def send(self) -> None:
         """Have the sealed parcels sent."""
@@ -66,7 +67,10 @@ class Delivery:
             self._rows.drain(timeout_s=timeout_s, patience_s=0.0)
             self._journal.close()
         self._closed = True
-        return sent
+        refused, self._writer.refused = self._writer.refused, 0
+        if refused:
+            self._refused = f"rows that can never be written were put aside, as *.refused in {spool_root()}"
+        return sent and not refused
 
     def complain(self, run_id: str, reason: object, *, raises: bool) -> None:
         """Say that a run is not completely in the lake, and how to send the rest.
@@ -79,7 +83,7 @@ class Delivery:
         Raises:
             OSError: If it shall.
         """
-        reason = reason or self._rows.error or self._files.error or "the lake did not answer in time"
+        reason = reason or self._refused or self._rows.error or self._files.error or "the lake did not answer in time"
         message = f"run {run_id} is not completely in the lake at {self._storage.url}: {reason}"
         if self._journal.path is not None:
             message += f"; the rest waits in {self._journal.path}, send it with: lde sync"

@@ -174,6 +174,7 @@ class Recorder:
         self._asked: deque[threading.Event] = deque()
         self._final: dict[str, Any] | None = None
         self._said_closed = False
+        self._is_disowned = False
         self._on_sigterm: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         self._thread: threading.Thread | None = None
         self.moment: Callable[[], Moment | None] = Moment
@@ -511,7 +512,7 @@ class Recorder:
         self._journal.forget()
         self._thread = None
         self._monitor = None
-        self._said_closed = True
+        self._is_disowned = True
         # Another thread of the parent may have held their locks at that moment.
         self._buffer = Buffer()
         self._journal = Journal(self._journal.header, self._buffer, self._refused)
@@ -549,6 +550,8 @@ class Recorder:
         """Let who logs wait for the disk: it fills the buffer faster than another thread empties it."""
         if self._thread is not None:
             self.make_durable()
+        elif self._is_disowned:
+            self._buffer.take_metrics()
         elif not self._said_closed:
             self._said_closed = True
             tell(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,3 +25,13 @@ def ending_on_sigterm() -> Iterator[None]:
 
 def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _restore() -> None:
+    with contextlib.suppress(ValueError):
+        if signal.getsignal(signal.SIGTERM) is _end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+# The run is the parent's: a child ends as it would have without it.
+os.register_at_fork(after_in_child=_restore)

@@ -64,28 +64,37 @@ def sync_spools(root: Path, open_lake: Callable[[str, dict[str, Any]], LakeStora
         remove_if_empty(folder)
 
 
-def send_rows(storage: LakeStorage, header: SpoolHeader, portions: Iterable[Rows]) -> Iterator[tuple[HotFile, int]]:
+def send_rows(
+    storage: LakeStorage, header: SpoolHeader, portions: Iterable[Rows], refuse: Callable[[str], None]
+) -> Iterator[tuple[HotFile, int]]:
     """Write the rows of one parcel, the state of the run last.
 
-    Whoever sees a run finished sees everything else of it too.
+    Whoever sees a run finished sees everything else of it too. Rows of a table that can never be written are left
+    out, and said.
 
     Args:
         storage: The lake.
         header: Where the rows belong.
         portions: The rows; they are gone through twice.
+        refuse: Called with a sentence for each table whose rows cannot be written.
 
     Yields:
         Each file that was made, and how many rows are in it.
     """
     import pyarrow as pa
 
-    append = functools.partial(
-        storage.append,
-        project=header.project,
-        day=header.partition_day,
-        writer=header.writer,
-        first=header.number,
-    )
+    def append(
+        table: str, rows: Callable[[], pa.Table | Iterable[pa.Table]], count: int
+    ) -> Iterator[tuple[HotFile, int]]:
+        place = {"project": header.project, "day": header.partition_day, "writer": header.writer}
+        try:
+            yield storage.append(table, rows(), first=header.number, **place), count  # type: ignore[arg-type]
+        except (OSError, LDEError):
+            raise
+        except Exception as error:
+            # Trying again would not help, and would hold up all that comes after it.
+            refuse(f"rows of {table} could not be written, and were put aside: {type(error).__name__}: {error}"[:1000])
+
     tables: dict[str, list[pa.Table]] = {}
     has_metrics = False
     for rows in portions:
@@ -95,10 +104,10 @@ def send_rows(storage: LakeStorage, header: SpoolHeader, portions: Iterable[Rows
     if has_metrics:
         count = sum(block.values.size for rows in portions for block in rows.metrics)
         blocks = (block for rows in portions for block in rows.metrics)
-        yield append("metrics", blocks_to_tables(header.run_id, blocks)), count
+        yield from append("metrics", lambda: blocks_to_tables(header.run_id, blocks), count)
     for table in sorted(tables, key=lambda name: name == "runs"):
-        whole = pa.concat_tables(tables[table])
-        yield append(table, whole), whole.num_rows
+        count = sum(part.num_rows for part in tables[table])
+        yield from append(table, functools.partial(pa.concat_tables, tables[table]), count)
 
 
 def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> SyncOutcome | None:
@@ -111,13 +120,12 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
         if storage is None:
             return None
         storage.initialise()
-        sent = sum(count for _, count in send_rows(storage, header, SpoolRows(path)))
-    except (OSError, LDEError) as error:
-        return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
+        refused: list[str] = []
+        sent = sum(count for _, count in send_rows(storage, header, SpoolRows(path), refused.append))
     except Exception as error:
-        # Trying again would not help.
+        return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
+    if refused:
         set_aside(path)
-        words = f"the rows cannot be written, they were put aside: {type(error).__name__}: {error}"
-        return SyncOutcome(path, header.run_id, header.lake, error=words)
+        return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused))
     path.unlink(missing_ok=True)
     return SyncOutcome(path, header.run_id, header.lake, rows=sent)

@@ -38,6 +38,7 @@ class LakeWriter:
         self._header = header
         self._files: dict[str, dict[HotFile, int]] = defaultdict(dict)
         self._initialised = False
+        self.refused = 0
 
     def open(self) -> None:
         """Make sure that there is a lake."""
@@ -50,17 +51,17 @@ class LakeWriter:
         self.open()
         while (parcel := outbox.first()) is not None:
             header = replace(self._header, number=parcel.number)
-            try:
-                for file, count in send_rows(self._storage, header, parcel.rows()):
-                    self._files[file.table][file] = count
-            except OSError:
-                raise
-            except Exception as error:
-                # Trying again would not help, and would hold up all that comes after it.
+            before = self.refused
+            for file, count in send_rows(self._storage, header, parcel.rows(), self._note_refused):
+                self._files[file.table][file] = count
+            if self.refused > before:
                 outbox.refused(parcel)
-                self._refuse(f"rows could not be written, and were put aside: {type(error).__name__}: {error}"[:1000])
             else:
                 outbox.sent(parcel)
+
+    def _note_refused(self, sentence: str) -> None:
+        self.refused += 1
+        self._refuse(sentence)
 
     def merge(self) -> None:
         """Replace the run's files of each table by one; the parts go when the whole is there."""
