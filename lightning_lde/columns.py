@@ -106,7 +106,7 @@ def _lists(values: Sequence[Any], kind: pa.DataType, missing: npt.NDArray[np.boo
     whole = pa.types.is_integer(kind.value_type)
     flat = [_whole(item) if whole else float(item) for value in values if value is not None for item in value]
     ends = np.cumsum([0, *(0 if value is None else len(value) for value in values)]).astype(np.int32)
-    inner = numbers(np.array(flat, kind.value_type.to_pandas_dtype()), kind.value_type)
+    inner = numbers(np.array(flat, np.int64 if whole else np.float32), kind.value_type)
     buffers = [_validity(missing), pa.py_buffer(ends)]
     return pa.Array.from_buffers(kind, len(values), buffers, children=[inner])
 

@@ -63,7 +63,9 @@ def test_recording_a_run_imports_no_pandas(tmp_path: Any) -> None:
     code = f"""
 import sys
 from lightning_lde import Recorder
+from lightning_lde.schema import Dataset, utc_now
 with Recorder({str(tmp_path / "lake")!r}, project="p", flush_every_s=0.05) as run:
+    run.record("datasets", Dataset(dataset_id="d", recorded_at=utc_now(), sample_shape=[1, 28, 28]))
     for step in range(100):
         run.log({{"a": 1.0}}, step=step)
 print("pandas" in sys.modules, "torch" in sys.modules)
