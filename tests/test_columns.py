@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_lde.columns import column_of, numbers, repeated_words
@@ -28,6 +28,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", list(KINDS), ids=str)
+@settings(deadline=None)
 @given(data=st.data())
 def test_columns_are_those_of_pyarrow(kind: pa.DataType, data: st.DataObject) -> None:
     values = data.draw(st.lists(st.none() | KINDS[kind], max_size=20))
@@ -38,6 +39,7 @@ def test_columns_are_those_of_pyarrow(kind: pa.DataType, data: st.DataObject) ->
     assert made.null_count == expected.null_count
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.none() | st.text(), st.integers(0, 4)), max_size=10))
 def test_words_are_repeated(pairs: list[tuple[str | None, int]]) -> None:
     made = repeated_words([word for word, _ in pairs], np.array([times for _, times in pairs], np.int64))
