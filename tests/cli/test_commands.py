@@ -16,7 +16,7 @@ import pytest
 
 from lightning_lde import Lake
 from lightning_lde.recording import Recorder
-from lightning_lde.recording._spool import SpoolFile, SpoolHeader
+from lightning_lde.recording._spool import Rows, SpoolFile, SpoolHeader
 from lightning_lde.schema import (
     Dataset,
     DatasetConfig,
@@ -29,7 +29,8 @@ from lightning_lde.schema import (
     utc_now,
 )
 
-HEADER = SpoolHeader("lake", "p", "2026-11-21", new_run_id(), 0)
+RUN = new_run_id()
+HEADER = SpoolHeader("lake", "p", "2026-11-21", RUN, RUN, 0)
 
 
 @pytest.fixture
@@ -215,7 +216,7 @@ def test_sync_sends_what_a_dead_run_left(lake: str, tmp_path: Path) -> None:
     event = Event(run_id="r", segment=0, time=utc_now(), level="info", kind="k", message="left behind")
     for number, address in enumerate([lake, "s3:/broken"]):
         file = SpoolFile(left / f"{number:06d}.spool", replace(HEADER, lake=address, number=number))
-        file.append({"events": records_to_arrow("events", [event])})
+        file.append(Rows({"events": records_to_arrow("events", [event])}))
         file.close()
     done = lde("sync", str(tmp_path / "spool"), code=2)
     assert b"1 rows" in done.stdout
