@@ -34,6 +34,11 @@ def program(code: str) -> Iterator[subprocess.Popen[str]]:
         child.communicate()
 
 
+def children_now() -> int:
+    """Other tests may have left servers that run for all of them."""
+    return len(psutil.Process().children(recursive=True))
+
+
 def wait_until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not true():
@@ -47,11 +52,6 @@ def cpu_s(pid: int) -> float:
 
 
 @pytest.mark.parametrize("code", [BURN, BURN_BELOW], ids=["child", "grandchild"])
-def children_now() -> int:
-    """Other tests may have left servers that run for all of them."""
-    return len(psutil.Process().children(recursive=True))
-
-
 def test_the_work_of_children_is_in_the_percent_of_the_process(code: str) -> None:
     began = time.monotonic()
     tree = ProcessTree()
