@@ -8,13 +8,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_lde.recording._recorder import Recorder
 
 _open: list[Recorder] = []
+_after_closing: list[Callable[[], None]] = []
 
 
 def log(values: Mapping[str, Any], *, step: int | None = None) -> None:
@@ -61,12 +62,19 @@ def closed(recorder: Recorder) -> None:
     _open[:] = [other for other in _open if other is not recorder]
 
 
+def after_closing(task: Callable[[], None]) -> None:
+    """Do this at the end of the process, when the runs that were still open are closed."""
+    _after_closing.append(task)
+
+
 @atexit.register
 def _close_all() -> None:
     """A program that ends with an open run leaves it whole; its threads would die in the middle of a write."""
     while _open:
         with contextlib.suppress(Exception):
             _open.pop().finish_segment("interrupted", stop_reason="the program ended")
+    for task in _after_closing:
+        task()
 
 
 # A forked child has copies of the recorders, but not their threads; whatever it logged would go nowhere.

@@ -25,6 +25,7 @@ from lightning_lde import current
 from lightning_lde.capture import redact
 from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
+from lightning_lde.recording import _ending
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._delivery import Delivery
 from lightning_lde.recording._journal import Journal
@@ -61,6 +62,7 @@ LARGEST_RUNNING_SUMMARY = 1000
 LARGEST_BUFFER = 1 << 17
 LARGEST_REFUSED = 100
 DURABLE_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 1.0
 _SHARE_OF_AGE = 1 / 20
 _LARGEST_STEP = 1 << 53
 
@@ -234,7 +236,10 @@ class Recorder:
         return self._resumes is not None
 
     def start_segment(self, stage: str) -> None:
-        """Begin a segment; its first rows reach the lake at once, in the background.
+        """Begin a segment; its first rows reach the local disk before this returns, and the lake in the background.
+
+        From then on a process that dies leaves a run that readers take for lost. A disk that does not answer holds
+        the caller up for a second at most.
 
         Args:
             stage: ``"fit"``, ``"validate"``, ``"test"``, ``"predict"`` or a word of the caller's.
@@ -244,7 +249,8 @@ class Recorder:
         self._thread = threading.Thread(target=self._work, name="lde-spool", daemon=True)
         # At the end of a process none can be started; the work is done at the segment's end then.
         with contextlib.suppress(RuntimeError):
-            self._thread.start()
+            _ending.begin(self._thread, self._wake)
+            self._wait_for_disk(START_TIMEOUT_S)
         if self._monitor is not None:
             self._monitor.start()
         current.opened(self)
@@ -298,12 +304,15 @@ class Recorder:
 
     def make_durable(self) -> None:
         """Wait until all points that were logged are on the local disk, some milliseconds as a rule."""
+        self._wait_for_disk(DURABLE_TIMEOUT_S)
+
+    def _wait_for_disk(self, timeout_s: float) -> None:
         if self._thread is None or not self._thread.is_alive():
             return
         done = threading.Event()
         self._asked.append(done)
         self._wake.set()
-        done.wait(DURABLE_TIMEOUT_S)
+        done.wait(timeout_s)
 
     def update(self, **facts: Any) -> None:
         """Set columns of the run's row, for example ``seed=1`` or ``weights_end_id=…``."""
@@ -575,7 +584,7 @@ class Recorder:
                 self._failure = error
             for done in asked:
                 done.set()
-            if final is not None:
+            if final is not None or _ending.is_ending():
                 return
             self._wake.wait(min(SPOOL_EVERY_S, self._flush_every_s))
             self._wake.clear()

@@ -8,6 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from lightning_lde.recording import _ending
+
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 30.0
 TROUBLE_AFTER_S = 2.0
@@ -43,7 +45,7 @@ class Sender:
             thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             # At the end of a process none can be started; `drain` works itself then.
             with contextlib.suppress(RuntimeError):
-                thread.start()
+                _ending.begin(thread, self._urged)
                 self._thread = thread
 
     def drain(self, *, timeout_s: float, patience_s: float) -> bool:
@@ -104,6 +106,8 @@ class Sender:
                 self._failing_since = self._failing_since or time.monotonic()
                 self._failures += 1
             self._complain(failure)
+            if _ending.is_ending():
+                return
             if self._urged.wait(pause_s):
                 self._urged.clear()
                 pause_s = FIRST_PAUSE_S
