@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde._lightning import _trainer
@@ -20,17 +20,18 @@ class MetricSampler:
     module logs at the very end of an epoch are not there before.
 
     Args:
-        receive: Called with the values, and ``step``, ``global_step``, ``epoch`` and ``context``.
+        receive: Called with the values and their moment.
     """
 
-    def __init__(self, receive: Callable[..., None]) -> None:
+    def __init__(self, receive: Callable[[Mapping[str, Any], Moment], None]) -> None:
         self._receive = receive
+        self._step_values = _trainer.StepValues()
         self._training: set[str] = set()
         self._steps: set[str] = set()
         self._step: tuple[pl.Trainer, Moment] | None = None
         self._evaluation: set[str] = set()
         self._evaluated: dict[str, float] = {}
-        self._ended_epoch: dict[str, Any] | None = None
+        self._ended_epoch: Moment | None = None
 
     def evaluation_starts(self, trainer: pl.Trainer) -> None:
         """Note which names belong to training."""
@@ -45,7 +46,7 @@ class MetricSampler:
         self._evaluation |= names - self._training
         self._evaluated = {name: float(trainer.callback_metrics[name]) for name in sorted(names)}
         if self._evaluated:
-            self._receive(self._evaluated, **_trainer.moment(trainer)._asdict())
+            self._receive(self._evaluated, _trainer.moment(trainer))
 
     def batch_ends(self, trainer: pl.Trainer) -> None:
         """Note a training step whose values Lightning would hand to loggers; the module's own hook may add to them."""
@@ -59,13 +60,13 @@ class MetricSampler:
         if noted is None:
             return
         trainer, moment = noted
-        values = _trainer.step_metrics(trainer)
-        self._steps |= set(values)
+        values = self._step_values.of(trainer)
+        self._steps.update(values)
         if "step" in values:
             # What a module logs under this name is, by Lightning's rule, the step of all the others.
             moment = moment._replace(step=int(values.pop("step")))
         if values:
-            self._receive(values, **moment._asdict())
+            self._receive(values, moment)
 
     def epoch_ends(self, trainer: pl.Trainer) -> None:
         """Note the moment; the values are taken when all of them are there."""
@@ -73,7 +74,7 @@ class MetricSampler:
         moment = _trainer.moment(trainer)
         # Lightning gives loggers the values of an epoch under its last step.
         step = moment.step if moment.step is None else max(0, moment.step - 1)
-        self._ended_epoch = moment._replace(step=step)._asdict()
+        self._ended_epoch = moment._replace(step=step)
 
     def training_goes_on(self, trainer: pl.Trainer) -> None:
         """Take the values of the epoch that ended before."""
@@ -87,6 +88,6 @@ class MetricSampler:
             # A name that a validation has too still holds the validation's value: the training's is not to be had.
             values = {name: value for name, value in values.items() if self._evaluated.get(name) != value}
             if values:
-                self._receive(values, **self._ended_epoch)
+                self._receive(values, self._ended_epoch)
             self._ended_epoch = None
             self._evaluated = {}

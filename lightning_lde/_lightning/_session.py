@@ -70,7 +70,7 @@ class TrainerSession:
 
     def facts(self, trainer: pl.Trainer) -> RunFacts | None:
         """The facts of the open segment, None where nothing is to be recorded now."""
-        silent = self.recorder is None or not self.recorder.is_open or trainer.sanity_checking
+        silent = self.recorder is None or not self.recorder.is_open or _trainer.is_sanity_checking(trainer)
         return None if silent else self._facts
 
     def sampler(self, trainer: pl.Trainer) -> MetricSampler | None:
@@ -84,20 +84,26 @@ class TrainerSession:
 
     def batch_starts(self, trainer: pl.Trainer, batch: object) -> None:
         """A training step begins."""
-        if self._facts is not None:
-            if self.recorder is not None and self.recorder.is_resuming:
-                self.recorder.goes_on_at(_trainer.moment(trainer))
-            if self._tap is None and (sampler := self.sampler(trainer)):
-                sampler.step_is_over()
-            self._step_is_logged()
-            self._facts.clock.batch_starts(batch)
+        recorder = self.recorder
+        if self._facts is None or recorder is None or not recorder.is_open:
+            return
+        if recorder.is_resuming:
+            recorder.goes_on_at(_trainer.moment(trainer))
+        if self._tap is None and self._sampler is not None:
+            self._sampler.step_is_over()
+        if self._has_checkpoint:
+            # The values of its step, which Lightning logs after it was saved.
+            self._has_checkpoint = False
+            recorder.make_durable()
+        self._facts.clock.batch_starts(batch)
 
     def batch_ends(self, trainer: pl.Trainer) -> None:
         """A training step is done."""
-        if self._facts is not None:
-            self._facts.clock.batch_ends()
-            if self._tap is None and (sampler := self.sampler(trainer)):
-                sampler.batch_ends(trainer)
+        if self._facts is None or self.recorder is None or not self.recorder.is_open:
+            return
+        self._facts.clock.batch_ends()
+        if self._tap is None and self._sampler is not None:
+            self._sampler.batch_ends(trainer)
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -126,7 +132,7 @@ class TrainerSession:
         resumes, self._resumes = self._resumes, None
         recorder, is_new = self._recorder_for(trainer, resumes)
         other = None if resumes is None or resumes.run_id == recorder.run_id else resumes.run_id
-        self._sampler = MetricSampler(functools.partial(recorder.log, source="sampled"))
+        self._sampler = MetricSampler(functools.partial(_log_sampled, recorder))
         self._facts = RunFacts(recorder)
         recorder.start_segment(stage)
         self._facts.describe_run(trainer, module, settings, resumed_from=other)
@@ -221,25 +227,25 @@ class TrainerSession:
         # A run of another lake cannot go on in this one.
         self._resumes = found if own or found is None else replace(found, identity=None)
 
-    def _step_is_logged(self) -> None:
-        """Make the values durable that belong to a checkpoint's step; Lightning logs them after it was saved."""
-        if self._has_checkpoint and self.recorder is not None:
-            self._has_checkpoint = False
-            self.recorder.make_durable()
-
     # Metrics --------------------------------------------------------------------------------------
 
     def _on_logged(self, trainer_of_run: weakref.ref[pl.Trainer], metrics: Mapping[str, Any], step: int | None) -> None:
         trainer = trainer_of_run()
         if trainer is not None and self.facts(trainer) and self.recorder is not None:
-            values = {name: value for name, value in metrics.items() if name != "epoch"}
-            moment = _trainer.moment(trainer)._replace(step=step)
-            self.recorder.log(values, **moment._asdict())
+            values = dict(metrics)
+            values.pop("epoch", None)
+            _, global_step, epoch, context = _trainer.moment(trainer)
+            self.recorder.log(values, step=step, global_step=global_step, epoch=epoch, context=context)
             if self._has_checkpoint:
                 self.recorder.make_durable()
+
+
+def _log_sampled(recorder: Recorder, values: Mapping[str, Any], moment: Moment) -> None:
+    step, global_step, epoch, context = moment
+    recorder.log(values, step=step, global_step=global_step, epoch=epoch, context=context, source="sampled")
 
 
 def _moment(trainer_of_run: weakref.ref[pl.Trainer]) -> Moment | None:
     """Where the training stands; None during the sanity check, and where its trainer is gone."""
     trainer = trainer_of_run()
-    return None if trainer is None or trainer.sanity_checking else _trainer.moment(trainer)
+    return None if trainer is None or _trainer.is_sanity_checking(trainer) else _trainer.moment(trainer)

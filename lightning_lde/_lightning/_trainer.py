@@ -12,7 +12,8 @@ from lightning_lde.recording import Moment
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-_CONTEXTS = {"train": "train", "validate": "val", "sanity_check": "val", "test": "test", "predict": "predict"}
+_SANITY_CHECK = "sanity_check"
+_CONTEXTS = {"train": "train", "validate": "val", _SANITY_CHECK: "val", "test": "test", "predict": "predict"}
 
 
 def checkpoints(trainer: pl.Trainer, *, since: datetime) -> dict[Path, float | None]:
@@ -58,14 +59,17 @@ def context(trainer: pl.Trainer) -> str | None:
     return None if stage is None else _CONTEXTS.get(str(stage.value))
 
 
+def is_sanity_checking(trainer: pl.Trainer) -> bool:
+    """Whether validation is only tried out; Lightning's own property takes as long as logging a value."""
+    stage = trainer.state.stage
+    return stage is not None and stage.value == _SANITY_CHECK
+
+
 def moment(trainer: pl.Trainer) -> Moment:
     """Where the training stands, with the step that Lightning gives to loggers."""
-    return Moment(
-        getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step),
-        trainer.global_step,
-        trainer.current_epoch,
-        context(trainer),
-    )
+    global_step = trainer.global_step
+    step = getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", global_step)
+    return Moment(step, global_step, trainer.current_epoch, context(trainer))
 
 
 def logs_this_step(trainer: pl.Trainer) -> bool:
@@ -78,17 +82,39 @@ def logs_this_step(trainer: pl.Trainer) -> bool:
         return False
 
 
-def step_metrics(trainer: pl.Trainer) -> dict[str, Any]:
-    """The values of the training step that has ended, by the names that loggers would get."""
-    try:
-        # Lightning's own way to these values takes as long as logging them.
-        return {
-            item.meta.forked_name(on_step=True): item._forward_cache
-            for item in trainer.fit_loop.epoch_loop._results.values()
-            if item.meta.logger and item.meta.on_step and not item.has_reset and item._forward_cache is not None
-        }
-    except (AttributeError, TypeError):
-        return {}
+class StepValues:
+    """Reads the values of the training step that has ended, by the names that loggers would get.
+
+    Lightning's own way to these values takes as long as logging them. It keeps one entry for each name from the
+    first step on, so the entries are looked up once.
+    """
+
+    def __init__(self) -> None:
+        self._results: Mapping[str, Any] = {}
+        self._entries: list[tuple[str, Any]] = []
+        self._known = -1
+
+    def of(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """The values of the step; empty where Lightning has changed."""
+        try:
+            results = trainer.fit_loop.epoch_loop._results
+            if results is not self._results or len(results) != self._known:
+                self._look_up(results)
+            return {
+                name: value
+                for name, entry in self._entries
+                if not entry.has_reset and (value := entry._forward_cache) is not None
+            }
+        except (AttributeError, TypeError):
+            return {}
+
+    def _look_up(self, results: Mapping[str, Any]) -> None:
+        self._results, self._known = results, len(results)
+        self._entries = [
+            (entry.meta.forked_name(on_step=True), entry)
+            for entry in results.values()
+            if entry.meta.logger and entry.meta.on_step
+        ]
 
 
 def is_silent(trainer: pl.Trainer) -> bool:

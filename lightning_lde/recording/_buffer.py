@@ -129,8 +129,10 @@ class Buffer:
         tensors: dict[int, Tensor] = {}
         for name, value in values.items():
             try:
-                if getattr(value, "is_cpu", True):
-                    numbers[name] = value if type(value) is float else self._number(name, value)
+                if type(value) is float:
+                    numbers[name] = value
+                elif getattr(value, "is_cpu", True):
+                    numbers[name] = self._number(name, value)
                 elif value.numel() == 1:
                     # The training may go on to change a tensor in place before it is fetched.
                     tensors[len(numbers)] = value.detach().clone()
