@@ -85,7 +85,7 @@ def _brief(figures: Measurement) -> str:
 
 
 def _print(every: int, steps: int, measurements: list[Measurement]) -> None:
-    good = [one for one in measurements if "error" not in one]
+    good = _at_one_speed([one for one in measurements if "error" not in one])
     base = {one["round"]: one for one in good if one["setup"] == "none"}
     bare = {one["round"]: one for one in good if one["setup"] == "bare"}
     columns = "set-up|µs/step|CPU µs|added µs|added p50|ratio|range|to bare|set-up s|finish s|exit s|bytes|kept"
@@ -118,6 +118,20 @@ def _print(every: int, steps: int, measurements: list[Measurement]) -> None:
     for one in measurements:
         if "error" in one:
             bench.console.print(f"left out: {WORDS[one['setup']]}: {one['error']}")
+
+
+def _at_one_speed(measurements: list[Measurement]) -> list[Measurement]:
+    """Times of steps as they would be if the machine had been as fast all the time as it was in the median."""
+    usual = bench.median(one["gauge_us"] for one in measurements) or 1.0
+    return [
+        one
+        | {
+            name: one[name] * usual / one["gauge_us"]
+            for name in one
+            if name.endswith("_us_per_step") or name == "step_p50_us"
+        }
+        for one in measurements
+    ]
 
 
 def _two(value: float | None) -> str | None:
