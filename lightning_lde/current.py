@@ -5,17 +5,14 @@ Imports nothing of weight: `log` may stand in modules that are used without any 
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_lde.recording._recorder import Recorder
 
 _open: list[Recorder] = []
-_after_closing: list[Callable[[], None]] = []
 
 
 def log(values: Mapping[str, Any], *, step: int | None = None) -> None:
@@ -47,8 +44,9 @@ def log(values: Mapping[str, Any], *, step: int | None = None) -> None:
     """
     if type(values) is not dict and not isinstance(values, Mapping):
         raise TypeError(f"log takes a dict, such as log({{'loss': 1.0}}), not a {type(values).__name__}")
-    if _open:
-        _open[-1].log_now(values, step)
+    # The run may be closed by another thread meanwhile.
+    for recorder in _open[-1:]:
+        recorder.log_now(values, step)
 
 
 def opened(recorder: Recorder) -> None:
@@ -62,19 +60,9 @@ def closed(recorder: Recorder) -> None:
     _open[:] = [other for other in _open if other is not recorder]
 
 
-def after_closing(task: Callable[[], None]) -> None:
-    """Do this at the end of the process, when the runs that were still open are closed."""
-    _after_closing.append(task)
-
-
-@atexit.register
-def _close_all() -> None:
-    """A program that ends with an open run leaves it whole; its threads would die in the middle of a write."""
-    while _open:
-        with contextlib.suppress(Exception):
-            _open.pop().finish_segment("interrupted", stop_reason="the program ended")
-    for task in _after_closing:
-        task()
+def still_open() -> list[Recorder]:
+    """The runs that are open, the one that was opened last first."""
+    return _open[::-1]
 
 
 # A forked child has copies of the recorders, but not their threads; whatever it logged would go nowhere.

@@ -16,6 +16,7 @@ __all__ = [
     "MissingDependencyError",
     "QueryError",
     "RecordingWarning",
+    "RowsError",
     "RunNotFoundError",
     "StoreError",
     "tell",
@@ -36,6 +37,10 @@ class LakeNotFoundError(LDEError, FileNotFoundError):
 
 class StoreError(LDEError, OSError):
     """The storage below a lake refused or failed an operation."""
+
+
+class RowsError(LDEError, ValueError):
+    """Rows do not fit the table they are for, or cannot be encoded; no storage would take them."""
 
 
 class RunNotFoundError(LDEError, LookupError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_lde import capture
 from lightning_lde._lightning import _trainer
-from lightning_lde.recording import Recorder, describe_process, episode_rows, link_run
+from lightning_lde.recording import Recorder, describe_process, episode_rows, link_run, words_of
 from lightning_lde.schema import DatasetConfig, Pipeline, PipelineConfig, Relation, content_id
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _ROLES = {
     "predict": Relation.EVALUATED_ON,
 }
 
+WEIGHTS_TIMEOUT_S = 60.0
 _LARGEST_COPY_BYTES = 64 << 20
 
 _EPISODE_COLUMNS = ("method", "index", "classes", "inner_steps", "loss", "accuracy", "ways", "shots", "queries")
@@ -79,7 +80,10 @@ class RunFacts:
             resumed_from: The other run whose checkpoint it goes on from, None where there is none.
         """
         recorder, run, config = self._recorder, self._recorder.run, settings.config
-        self._fingerprint_later(trainer, module)
+        try:
+            self._fingerprint_later(trainer, module)
+        except Exception as error:
+            recorder.say_once("weights", f"the first weights have no fingerprint: {words_of(error)}")
         recorder.describe_later(functools.partial(describe_process, recorder))
         recorder.record("pipelines", settings.pipeline)
         recorder.record("pipeline_configs", config)
@@ -96,7 +100,7 @@ class RunFacts:
 
     def weights_will_change(self) -> None:
         """Wait until the weights that the segment starts with are known; they are about to be trained."""
-        self._weights_known.wait()
+        self._weights_known.wait(WEIGHTS_TIMEOUT_S)
 
     def describe_loaders(self, role: str, loaders: object) -> None:
         """The data sets behind loaders, and how they are used; said once per segment.
@@ -157,11 +161,11 @@ class RunFacts:
     def _fingerprint_later(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self._are_sharded(trainer):
             return
-        state = module.state_dict()
-        tensors = [value for value in state.values() if hasattr(value, "_version")]
+        state = {name: value for name, value in module.state_dict().items() if hasattr(value, "_version")}
+        tensors = list(state.values())
         # Another hook may change the weights before the training does.
         if _size_bytes(tensors) <= _LARGEST_COPY_BYTES:
-            state, tensors = copy.deepcopy(dict(state)), []
+            state, tensors = copy.deepcopy(state), []
         versions = [value._version for value in tensors]
 
         def fingerprint() -> None:
@@ -176,7 +180,7 @@ class RunFacts:
         self._weights_known = self._recorder.describe_later(fingerprint)
 
     def _known_weights_id(self) -> str | None:
-        self._weights_known.wait()
+        self._weights_known.wait(WEIGHTS_TIMEOUT_S)
         return self._weights_id
 
     def _are_sharded(self, trainer: pl.Trainer) -> bool:

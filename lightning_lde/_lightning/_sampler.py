@@ -44,7 +44,8 @@ class MetricSampler:
         if names is None:
             names = set(trainer.callback_metrics) - self._training
         self._evaluation |= names - self._training
-        self._evaluated = {name: float(trainer.callback_metrics[name]) for name in sorted(names)}
+        metrics = trainer.callback_metrics  # goes through all results at each call
+        self._evaluated = {name: float(metrics[name]) for name in sorted(names)}
         if self._evaluated:
             self._receive(self._evaluated, _trainer.moment(trainer))
 
@@ -79,15 +80,21 @@ class MetricSampler:
     def training_goes_on(self, trainer: pl.Trainer) -> None:
         """Take the values of the epoch that ended before."""
         if self._ended_epoch is not None:
-            names = set(trainer.callback_metrics) - self._evaluation
+            metrics = trainer.callback_metrics
+            names = set(metrics) - self._evaluation
             self._training |= names
             # Values of steps were taken then, and what has a name of its own for the epoch goes by that.
             forked = {name.removesuffix("_epoch") for name in names if name.endswith("_epoch")}
             names -= self._steps | forked | {f"{name}_step" for name in forked}
-            values = {name: float(trainer.callback_metrics[name]) for name in sorted(names)}
+            values = {name: float(metrics[name]) for name in sorted(names)}
             # A name that a validation has too still holds the validation's value: the training's is not to be had.
             values = {name: value for name, value in values.items() if self._evaluated.get(name) != value}
             if values:
                 self._receive(values, self._ended_epoch)
             self._ended_epoch = None
             self._evaluated = {}
+
+    def ends(self, trainer: pl.Trainer) -> None:
+        """Take what waits for a next moment of the training, which will not come where the training failed."""
+        self.step_is_over()
+        self.training_goes_on(trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shlex
 import weakref
@@ -17,7 +18,7 @@ from lightning_lde._lightning._sampler import MetricSampler
 from lightning_lde._lightning._tap import MetricTap
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording import Moment, Recorder, RunState, has_finished_elsewhere, link_run, words_of
-from lightning_lde.schema import Relation, RunStatus, content_id
+from lightning_lde.schema import Relation, RunStatus, content_id, utc_now
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -61,6 +62,7 @@ class TrainerSession:
         self._resumes: RunState | None = None
         self._same_run: str | None = None
         self._has_checkpoint = False
+        self._opened_at = utc_now()
         self._tap: MetricTap | None = None
         self._facts: RunFacts | None = None
         self._sampler: MetricSampler | None = None
@@ -109,12 +111,18 @@ class TrainerSession:
 
     def listen(self, trainer: pl.Trainer) -> None:
         """Listen to what goes to the loggers, where there are any."""
+        self._stop_listening(trainer)
         listening = any(not _trainer.is_dummy(logger) for logger in trainer.loggers)
         if listening and trainer.is_global_zero and not _trainer.is_silent(trainer):
             folder = getattr(trainer.loggers[0], "log_dir", None) or trainer.default_root_dir
             receive = self._guard(functools.partial(self._on_logged, weakref.ref(trainer)))
             self._tap = MetricTap(receive, folder=str(folder))
             trainer.loggers = [*trainer.loggers, self._tap]
+
+    def _stop_listening(self, trainer: pl.Trainer) -> None:
+        if self._tap is not None:
+            trainer.loggers = [logger for logger in trainer.loggers if logger is not self._tap]
+            self._tap = None
 
     def open(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Begin a segment, of a new run, of the present one or of the one whose checkpoint was loaded.
@@ -126,7 +134,11 @@ class TrainerSession:
         """
         if _trainer.is_silent(trainer) or not trainer.is_global_zero:
             return
+        if self.recorder is not None and self.recorder.is_open:
+            # An error in another callback's on_exception keeps Lightning from telling anybody else.
+            self.recorder.finish_segment(RunStatus.FAILED, exception="its end was not told")
         settings = settings_of(trainer, module)
+        self._opened_at = utc_now()
         names = {key: self._options.identity[key] for key in ("experiment", "name")}
         self._same_run = content_id("runs", {"settings": settings.identity, **names})
         resumes, self._resumes = self._resumes, None
@@ -144,7 +156,7 @@ class TrainerSession:
         options = self._options
         same = self.recorder is not None and resumes is not None and resumes.run_id == self.recorder.run_id
         goes_on = resumes is not None and not same and self._goes_on(resumes)
-        if self.recorder is not None and not goes_on:
+        if self.recorder is not None and not goes_on and not self.recorder.is_disowned:
             if same and resumes is not None:
                 self.recorder.resume(resumes.as_dict())
             return self.recorder, False
@@ -178,11 +190,13 @@ class TrainerSession:
             status: A word of ``RunStatus``.
             facts: ``stop_reason`` and ``exception`` where there are any.
         """
-        if self._tap is not None:
-            trainer.loggers = [logger for logger in trainer.loggers if logger is not self._tap]
-            self._tap = None
         self._resumes = None
         recorder, url = self.recorder, self._options.storage.url
+        if recorder is not None and recorder.is_open and self._tap is None and self._sampler is not None:
+            with contextlib.suppress(Exception):
+                self._sampler.ends(trainer)
+        self._stop_listening(trainer)
+        self._sampler = None
         if recorder is None or not recorder.is_open:
             return
         if self._options.keep_checkpoints and self._facts is not None and trainer.state.fn == "fit":
@@ -198,9 +212,7 @@ class TrainerSession:
     def _is_requeued(self, trainer: pl.Trainer) -> bool:
         if self._tap is not None:
             return self._tap.requeued
-        return self.recorder is not None and _trainer.has_requeue_checkpoint(
-            trainer, since=self.recorder.run.started_at
-        )
+        return self.recorder is not None and _trainer.has_requeue_checkpoint(trainer, since=self._opened_at)
 
     # Checkpoints ----------------------------------------------------------------------------------
 
@@ -224,8 +236,9 @@ class TrainerSession:
                 self.recorder.update(resumed_from=found.run_id)
                 link_run(self.recorder, Relation.RESUMED_FROM, "run", found.run_id)
             return
-        # A run of another lake cannot go on in this one.
-        self._resumes = found if own or found is None else replace(found, identity=None)
+        if found is not None:
+            # A run of another lake cannot go on in this one.
+            self._resumes = found if own else replace(found, identity=None)
 
     # Metrics --------------------------------------------------------------------------------------
 

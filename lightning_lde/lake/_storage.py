@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
+from lightning_lde.errors import LakeNotFoundError, LakeURLError, RowsError, StoreError
 from lightning_lde.lake import _layout
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake._parquet import DICTIONARY_COLUMNS, write_parquet
@@ -22,6 +24,9 @@ from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+PAUSES_S = (0.2, 0.8)
+"""Before a write is tried again that nobody else will repeat."""
 
 _CHUNK_BYTES = 1 << 20
 _PUBLIC_OPTIONS = ("endpoint_url", "region", "anon")
@@ -139,16 +144,20 @@ class LakeStorage:
             first: The segment's number.
             last: The last number where the file merges several segments.
             in_memory: Whether the file may be put together in memory; a temporary file serves otherwise.
+
+        Raises:
+            RowsError: If the rows can never be written.
+            StoreError: If the storage does not take them now.
         """
         file = self.place(table, project=project, day=day, writer=writer, first=first, last=last)
         groups = rows if isinstance(rows, Iterable) else [rows]
         if in_memory:
             buffer = io.BytesIO()
-            write_parquet(buffer, table, groups)
+            _encode(buffer, table, groups)
             self.store.put(file.path, buffer.getvalue())
         else:
             with tempfile.NamedTemporaryFile(prefix="lde-", suffix=".parquet") as scratch:
-                write_parquet(scratch, table, groups)
+                _encode(scratch, table, groups)
                 scratch.flush()
                 self.store.put_file(file.path, Path(scratch.name))
         return file
@@ -167,8 +176,12 @@ class LakeStorage:
             records: At least one instance of the table's dataclass.
             project: The project, a partition.
         """
-        rows = records_to_arrow(table, records)
-        return self.append(table, rows, project=project, day=utc_now().date(), writer=new_run_id(), first=0)
+        rows, day, writer = records_to_arrow(table, records), utc_now().date(), new_run_id()
+        for pause_s in PAUSES_S:
+            with contextlib.suppress(StoreError):
+                return self.append(table, rows, project=project, day=day, writer=writer, first=0)
+            time.sleep(pause_s)
+        return self.append(table, rows, project=project, day=day, writer=writer, first=0)
 
     def read(self, file: HotFile) -> pa.Table:
         """All rows of one file.
@@ -251,6 +264,15 @@ class LakeStorage:
         if found != object_id:
             raise StoreError(f"object {object_id} at {self.url} is damaged: its content has the hash {found}")
         return data
+
+
+def _encode(target: IO[bytes], table: str, groups: Iterable[pa.Table]) -> None:
+    try:
+        write_parquet(target, table, groups)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise RowsError(f"rows of {table} cannot be written: {type(error).__name__}: {error}") from error
 
 
 def _hash_and_size(source: Path) -> tuple[str, int]:

@@ -76,12 +76,14 @@ class Buffer:
             if now < self._latest:
                 now = self._latest
             self._latest = now
+            row = (now, step_of_row, global_step_of_row, epoch_of_row, *numbers)
             group = self._groups.get(key)
             if group is None:
                 group = self._groups[key] = _Group(key)
+            offset = len(group.rows)
+            group.rows.extend(row)
             if tensors:
-                group.tensors.append((len(group.rows), tensors))
-            group.rows.extend((now, step_of_row, global_step_of_row, epoch_of_row, *numbers))
+                group.tensors.append((offset, tensors))
             self._waiting += len(values)
             return self._waiting
 
@@ -118,6 +120,13 @@ class Buffer:
             groups, self._groups = self._groups, {}
             self._waiting = 0
         return [block for group in groups.values() if (block := group.as_block(self._refused.append)) is not None]
+
+    def drop_metrics(self) -> int:
+        """Forget all metric values that nobody has taken; how many they were."""
+        with self._lock:
+            self._groups = {}
+            dropped, self._waiting = self._waiting, 0
+            return dropped
 
     def take_refused(self) -> list[str]:
         """Take out a sentence for each value that is no number."""
@@ -170,7 +179,7 @@ class _Group:
         import numpy as np
 
         segment, context, source, *names = self._key
-        if not names:
+        if not names or not self.rows:
             return None
         matrix = np.frombuffer(self.rows, np.float64).reshape(-1, len(MOMENT) + len(names))
         context = None if context is None else _safe_name(context)

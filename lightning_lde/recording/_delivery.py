@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 
 from lightning_lde.errors import RecordingWarning, tell
@@ -32,6 +33,7 @@ class Delivery:
         # Beside this run's rows: however many there are, they hold up no heartbeat.
         self._orphans = Sender("lde-orphans")
         self._orphans_sent = False
+        self._unstored: dict[str, None] = {}
         self._closed = False
         self._warned = False
         self._refused = ""
@@ -41,17 +43,20 @@ class Delivery:
         self._closed = False
         self._rows.add(self._send)
 
-    def store(self, task: Callable[[LakeStorage], None]) -> None:
+    def store(self, name: str, task: Callable[[LakeStorage], None]) -> None:
         """Have a file stored, beside the rows.
 
         Args:
+            name: What people call it.
             task: Stores it; called again until it succeeds.
         """
 
         def store() -> None:
             self._writer.open()
             task(self._storage)
+            self._unstored.pop(name, None)
 
+        self._unstored[name] = None
         self._files.add(store)
 
     def wait_for_files(self, *, timeout_s: float, patience_s: float) -> bool:
@@ -59,12 +64,19 @@ class Delivery:
         return self._files.drain(timeout_s=timeout_s, patience_s=patience_s)
 
     def wait_for_rows(self, *, timeout_s: float, patience_s: float) -> bool:
-        """Wait until all parcels are sent, then merge the run's small files; whether all are sent."""
+        """Wait until all parcels are sent, then merge the run's small files; whether all are sent.
+
+        What is not sent by then is left on the disk, to whoever sends what dead runs have left.
+        """
+        deadline = time.monotonic() + timeout_s
         sent = self._rows.drain(timeout_s=timeout_s, patience_s=patience_s)
         if sent:
             # Small files read as well: whether they are merged in time is not a matter of completeness.
             self._rows.add(self._merge)
-            self._rows.drain(timeout_s=timeout_s, patience_s=0.0)
+            self._rows.drain(timeout_s=deadline - time.monotonic(), patience_s=0.0)
+            self._journal.close()
+        elif self._journal.is_on_disk:
+            self._rows.abandon()
             self._journal.close()
         self._closed = True
         refused, self._writer.refused = self._writer.refused, 0
@@ -87,6 +99,9 @@ class Delivery:
         message = f"run {run_id} is not completely in the lake at {self._storage.url}: {reason}"
         if self._journal.path is not None:
             message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
+        if unstored := list(self._unstored):
+            names = ", ".join(unstored[:3]) + (f" and {len(unstored) - 3} more" if len(unstored) > 3 else "")
+            message += f"; files that are not stored: {names}"
         if self._journal.dropped:
             message += f"; {self._journal.dropped} metric values were dropped, disk and memory were full"
         told, self._warned = self._warned, True

@@ -27,13 +27,20 @@ class Journal:
         header: Where the rows belong; its number is the first parcel's.
         buffer: What the run has recorded.
         refuse: Called with a sentence for each row or value that cannot be stored.
+
+    Attributes:
+        header: Where the rows belong that come next.
+        summary: Of the metric values that are in the spool.
+        refuse: What was given.
     """
 
     def __init__(self, header: SpoolHeader, buffer: Buffer, refuse: Callable[[str], None]) -> None:
         self.header = header
         self.summary = Summary()
         self._buffer = buffer
-        self._refuse = refuse
+        self.refuse = refuse
+        self._dropped = 0
+        self._left_in: Path | None = None
         self._outbox: Outbox | None = None
         self._taken: list[MetricBlock] = []
         self._lock = threading.RLock()
@@ -48,13 +55,18 @@ class Journal:
 
     @property
     def path(self) -> Path | None:
-        """The folder on the disk, None where rows wait in memory."""
-        return None if self._outbox is None else self._outbox.path
+        """The folder on the disk where rows wait, None where they wait in memory."""
+        return self._left_in if self._outbox is None else self._outbox.path
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether all that is not sent yet is on the disk."""
+        return self._outbox is not None and self._outbox.is_on_disk
 
     @property
     def dropped(self) -> int:
         """Metric values that neither disk, memory nor lake could take."""
-        return 0 if self._outbox is None else self._outbox.dropped
+        return self._dropped + (0 if self._outbox is None else self._outbox.dropped)
 
     def spool(self) -> None:
         """Make everything durable that was recorded until now."""
@@ -69,9 +81,13 @@ class Journal:
             self._taken += self._buffer.take_metrics()
             if self._taken:
                 self.outbox.add(Rows(metrics=self._taken))
-                self.summary.add(self._taken)
-                self._taken = []
+                taken, self._taken = self._taken, []
+                self.summary.add(taken)
             self._tell(self._buffer.take_refused())
+
+    def drop(self) -> None:
+        """Let go of the metric values that nobody has taken yet, without waiting for the disk."""
+        self._dropped += self._buffer.drop_metrics()
 
     def _spool_records(self) -> None:
         tables, refused = self._buffer.take_records()
@@ -80,8 +96,13 @@ class Journal:
 
     def summary_of_at_most(self, names: int | None) -> dict[str, dict[str, float]] | None:
         """A copy of the summary, None where it has more names than that."""
-        with self._lock:
-            return self.summary.as_dict() if names is None or len(self.summary) <= names else None
+        # Without the journal's lock, which is held while the disk writes.
+        return self.summary.as_dict() if names is None or len(self.summary) <= names else None
+
+    def show_alive(self) -> None:
+        """Let other machines with the same disk know that the run lives."""
+        if self._outbox is not None:
+            self._outbox.show_alive()
 
     def is_large(self) -> bool:
         """Whether the present parcel should be sent before its time."""
@@ -106,10 +127,12 @@ class Journal:
         """Leave the disk; a later use begins with the next number."""
         with self._lock:
             if self._outbox is not None:
+                self._left_in = None if self._outbox.first() is None else self._outbox.path
+                self._dropped += self._outbox.dropped
                 self._outbox.close()
                 self.header = self._outbox.next_header
                 self._outbox = None
 
     def _tell(self, refused: list[str]) -> None:
         for sentence in refused:
-            self._refuse(sentence)
+            self.refuse(sentence)

@@ -9,7 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from lightning_lde.recording._spool import Rows, SpoolFile, SpoolFolder, SpoolHeader, SpoolRows, set_aside
+from lightning_lde.recording._spool import (
+    Rows,
+    SpoolFile,
+    SpoolFolder,
+    SpoolHeader,
+    SpoolRows,
+    set_aside,
+    spool_files,
+)
 
 LARGEST_PARCEL_BYTES = 8 << 20
 LARGEST_MEMORY_BYTES = 256 << 20
@@ -32,11 +40,15 @@ class Parcel(Protocol):
         """Keep the rows where nobody tries to send them again; they cannot be written."""
         ...
 
+    def is_gone(self) -> bool:
+        """Whether somebody took the rows away."""
+        ...
+
 
 class _DiskParcel:
-    def __init__(self, number: int, file: SpoolFile) -> None:
-        self.number = number
-        self._path = file.path
+    def __init__(self, path: Path) -> None:
+        self.number = int(path.stem)
+        self._path = path
 
     def rows(self) -> Iterable[Rows]:
         return SpoolRows(self._path)
@@ -46,6 +58,9 @@ class _DiskParcel:
 
     def set_aside(self) -> None:
         set_aside(self._path)
+
+    def is_gone(self) -> bool:
+        return not self._path.exists()
 
 
 class _MemoryParcel:
@@ -58,6 +73,10 @@ class _MemoryParcel:
         self._portions.append(rows)
         self.size_bytes += _size_bytes(rows)
 
+    def forget_states(self, segment: int | None) -> None:
+        self._portions = [rows for rows in self._portions if _segment_of(rows) != segment]
+        self.size_bytes = sum(map(_size_bytes, self._portions))
+
     def rows(self) -> Iterable[Rows]:
         return list(self._portions)
 
@@ -67,6 +86,9 @@ class _MemoryParcel:
 
     def set_aside(self) -> None:
         self.discard()
+
+    def is_gone(self) -> bool:
+        return False
 
 
 class Outbox:
@@ -97,6 +119,11 @@ class Outbox:
         return None if self._folder is None else self._folder.path
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether no row waits in memory."""
+        return self._folder is not None and not any(parcel.size_bytes for parcel in self._in_memory)
+
+    @property
     def next_header(self) -> SpoolHeader:
         """Where the next parcel belongs; its number is the one it gets."""
         return self._header
@@ -122,6 +149,10 @@ class Outbox:
         if sum(parcel.size_bytes for parcel in self._in_memory) > LARGEST_MEMORY_BYTES:
             self.dropped += sum(block.values.size for block in rows.metrics)
             rows = Rows(rows.tables)
+            if "runs" in rows.tables:
+                # A state of a segment holds all that the states before it held.
+                for parcel in self._in_memory:
+                    parcel.forget_states(_segment_of(rows))
         if self._memory is None:
             self._memory = _MemoryParcel(self._take_number())
             self._in_memory.append(self._memory)
@@ -137,11 +168,16 @@ class Outbox:
         file, self._file = self._file, None
         memory, self._memory = self._memory, None
         if file is not None:
-            self._sealed.append(_DiskParcel(int(file.path.stem), file))
+            self._sealed.append(_DiskParcel(file.path))
             with contextlib.suppress(OSError):
                 file.close()
         if memory is not None:
             self._sealed.append(memory)
+
+    def show_alive(self) -> None:
+        """Let other machines with the same disk know that the run lives."""
+        if self._folder is not None:
+            self._folder.touch()
 
     def first(self) -> Parcel | None:
         """The oldest sealed parcel, None if all were sent."""
@@ -179,11 +215,21 @@ class Outbox:
         if self._folder is None:
             with contextlib.suppress(OSError):
                 self._folder = SpoolFolder(self._root, self._header.writer)
+                # What an earlier segment could not send, and nobody else has since.
+                self._sealed.extend(_DiskParcel(path) for path in spool_files(self._folder.path))
 
     def _take_number(self) -> int:
         number = self._header.number
         self._header = replace(self._header, number=number + 1)
         return number
+
+
+def _segment_of(rows: Rows) -> int | None:
+    """The segment of a portion that is a state of the run, None of any other."""
+    if list(rows.tables) != ["runs"] or rows.metrics:
+        return None
+    segment: int = rows.tables["runs"].column("segment")[0].as_py()
+    return segment
 
 
 def _size_bytes(rows: Rows) -> int:

@@ -3,68 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import operator
 import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # Here, where modules are imported anyway, and not by a thread that would hold up the first steps of a training.
 import psutil  # noqa: F401
 import pyarrow.compute
-import pyarrow.parquet
+import pyarrow.parquet  # noqa: F401
 
 from lightning_lde import current
 from lightning_lde.capture import redact
-from lightning_lde.errors import RecordingWarning, tell
+from lightning_lde.errors import RecordingWarning, StoreError, tell
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import _ending
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._delivery import Delivery
 from lightning_lde.recording._journal import Journal
+from lightning_lde.recording._present import PresentRun
 from lightning_lde.recording._process import describe_process
+from lightning_lde.recording._pump import SpoolPump
 from lightning_lde.recording._resume import Moment, RunState
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._signals import ending_on_sigterm
 from lightning_lde.recording._spool import SpoolHeader
-from lightning_lde.recording._words import check_interval, safe_words, words_of
-from lightning_lde.schema import (
-    Artifact,
-    Event,
-    Record,
-    Run,
-    RunStatus,
-    new_run_id,
-    odd_fields,
-    records_to_arrow,
-    utc_now,
-)
+from lightning_lde.recording._words import LARGEST_STEP, check_interval, safe_words, whole_number, words_of
+from lightning_lde.schema import Artifact, Event, Record, Run, RunStatus, new_run_id, utc_now
 from lightning_lde.system import StepClock, SystemMonitor
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 FACTS_TIMEOUT_S = 30.0
 FINISH_TIMEOUT_S = 30.0
 UPLOAD_TIMEOUT_S = 300.0
 FINISH_PATIENCE_S = 5.0
 INTERRUPTED_TIMEOUT_S = 10.0
-SPOOL_EVERY_S = 0.5
-LONGEST_FLUSH_S = 60.0
 LARGEST_RUNNING_SUMMARY = 1000
 LARGEST_BUFFER = 1 << 17
 LARGEST_REFUSED = 100
-DURABLE_TIMEOUT_S = 5.0
-START_TIMEOUT_S = 1.0
-_SHARE_OF_AGE = 1 / 20
-_LARGEST_STEP = 1 << 53
 
 
 class Recorder:
@@ -134,8 +112,6 @@ class Recorder:
         storage = lake if isinstance(lake, LakeStorage) else LakeStorage(lake, storage_options)
         self._storage = storage
         self._on_error = on_error
-        self._flush_every_s = flush_every_s
-        self._began = time.monotonic()
         now = utc_now()
         writer = new_run_id()
         run = Run(
@@ -152,39 +128,37 @@ class Recorder:
             heartbeat_every_s=flush_every_s,
         )
         self._resumes = RunState.from_dict(resume)
-        self._run = run if self._resumes is None else replace(run, **self._resumes.applied_to(run))
-        self._age_before_s = 0.0 if self._resumes is None else self._resumes.age_s
-        self._run_lock = threading.Lock()
-        self.run_id = self._run.run_id
+        self._present = PresentRun(run, flush_every_s=flush_every_s, resumes=self._resumes)
+        self.run_id = self._present.run.run_id
+        self._said: set[tuple[str, str]] = set()
+        self._said_closed = False
+        self.is_disowned = False
         header = SpoolHeader(
             lake=storage.absolute_url,
-            project=self._run.project,
+            project=self._present.run.project,
             day=now.date().isoformat(),
             run_id=self.run_id,
             writer=writer,
             number=0,
             options=storage.public_options,
         )
-        self._buffer = Buffer()
-        self._journal = Journal(header, self._buffer, self._refused)
-        self._journal.summary.restore(self._run.summary)
-        self._delivery = Delivery(storage, self._journal, self._refused)
-        self._facts = Sender("lde-facts")
-        self._failure: Exception | None = None
-        self._said: set[tuple[str, str]] = set()
-        self._wake = threading.Event()
-        self._asked: deque[threading.Event] = deque()
-        self._final: dict[str, Any] | None = None
-        self._said_closed = False
-        self._is_disowned = False
+        self._open_ways(header)
+        self._journal.summary.restore(self._present.run.summary)
         self._on_sigterm: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-        self._thread: threading.Thread | None = None
         self.moment: Callable[[], Moment | None] = Moment
         self.clock = StepClock()
         self._monitor: SystemMonitor | None = None
         if system_metrics_every_s is not None:
             self._monitor = SystemMonitor(self._log_system, every_s=system_metrics_every_s, clock=self.clock)
         _living.add(self)
+
+    def _open_ways(self, header: SpoolHeader) -> None:
+        """What leads from here to the lake."""
+        self._buffer = Buffer()
+        self._journal = Journal(header, self._buffer, self._refused)
+        self._delivery = Delivery(self._storage, self._journal, self._refused)
+        self._pump = SpoolPump(self._journal, self._delivery, self._present)
+        self._facts = Sender("lde-facts")
 
     def __enter__(self) -> Recorder:
         self._on_sigterm = ending_on_sigterm()
@@ -218,17 +192,17 @@ class Recorder:
     @property
     def segment(self) -> int:
         """The number of the present segment: from zero, or a larger number where a run goes on from a checkpoint."""
-        return self._run.segment
+        return self._present.run.segment
 
     @property
     def run(self) -> Run:
         """The run's present state."""
-        return self._run
+        return self._present.run
 
     @property
     def is_open(self) -> bool:
         """Whether a segment is being recorded."""
-        return self._thread is not None
+        return self._pump.stint is not None
 
     @property
     def is_resuming(self) -> bool:
@@ -239,18 +213,15 @@ class Recorder:
         """Begin a segment; its first rows reach the local disk before this returns, and the lake in the background.
 
         From then on a process that dies leaves a run that readers take for lost. A disk that does not answer holds
-        the caller up for a second at most.
+        the caller up for a second at most. In a forked child this does nothing: the run is the parent's.
 
         Args:
             stage: ``"fit"``, ``"validate"``, ``"test"``, ``"predict"`` or a word of the caller's.
         """
-        self._change(segment=self._run.segment + 1, status=RunStatus.RUNNING, stage=stage, ended_at=None)
-        self._final = None
-        self._thread = threading.Thread(target=self._work, name="lde-spool", daemon=True)
-        # At the end of a process none can be started; the work is done at the segment's end then.
-        with contextlib.suppress(RuntimeError):
-            _ending.begin(self._thread, self._wake)
-            self._wait_for_disk(START_TIMEOUT_S)
+        if self.is_disowned:
+            return
+        self._present.begin_segment(stage)
+        self._pump.begin()
         if self._monitor is not None:
             self._monitor.start()
         current.opened(self)
@@ -285,17 +256,8 @@ class Recorder:
         """
         until = self._buffer.mark()
         self.make_durable()
-        first = ("weights_start_id", "dataset_config_id", "pipeline_config_id")
-        return RunState(
-            run_id=self.run_id,
-            started_at=self._run.started_at.isoformat(),
-            segment=self.segment,
-            until=until,
-            age_s=self._age_s(),
-            identity=identity,
-            facts={name: value for name in first if (value := getattr(self._run, name)) is not None},
-            summary=self._journal.summary_of_at_most(LARGEST_RUNNING_SUMMARY) or {},
-        ).as_dict()
+        summary = self._journal.summary_of_at_most(LARGEST_RUNNING_SUMMARY) or {}
+        return self._present.at_checkpoint(until=until, identity=identity, summary=summary).as_dict()
 
     def _note_resume(self, moment: Moment) -> None:
         resumes, self._resumes = self._resumes, None
@@ -304,19 +266,11 @@ class Recorder:
 
     def make_durable(self) -> None:
         """Wait until all points that were logged are on the local disk, some milliseconds as a rule."""
-        self._wait_for_disk(DURABLE_TIMEOUT_S)
-
-    def _wait_for_disk(self, timeout_s: float) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            return
-        done = threading.Event()
-        self._asked.append(done)
-        self._wake.set()
-        done.wait(timeout_s)
+        self._pump.wait_for_disk()
 
     def update(self, **facts: Any) -> None:
         """Set columns of the run's row, for example ``seed=1`` or ``weights_end_id=…``."""
-        self._change(**facts)
+        self._present.change(**facts)
 
     def describe_later(self, task: Callable[[], None]) -> threading.Event:
         """Find out facts in the background, one task after the other; the segment's end waits for them.
@@ -338,6 +292,9 @@ class Recorder:
                 done.set()
 
         self._facts.add(describe)
+        if self._facts.is_idle:
+            # No thread can be started, and somebody may wait for this.
+            self._facts.drain(timeout_s=0.0, patience_s=0.0)
         return done
 
     def record(self, table: str, *records: Record) -> None:
@@ -364,20 +321,21 @@ class Recorder:
             context: ``"train"``, ``"val"``, ``"test"`` or ``"system"``.
             source: ``"logged"`` for exact values, ``"sampled"`` for values read between steps.
         """
-        if step is not None and (type(step) is not int or not -_LARGEST_STEP <= step <= _LARGEST_STEP):
-            step = self._whole_number(step)
-        if global_step is not None and (type(global_step) is not int or abs(global_step) > _LARGEST_STEP):
-            global_step = self._whole_number(global_step)
-        if epoch is not None and (type(epoch) is not int or abs(epoch) > _LARGEST_STEP):
-            epoch = self._whole_number(epoch)
-        if self._resumes is not None and self.moment is Moment:
+        if step is not None and (type(step) is not int or abs(step) > LARGEST_STEP):
+            step = whole_number(step, self._refused)
+        if global_step is not None and (type(global_step) is not int or abs(global_step) > LARGEST_STEP):
+            global_step = whole_number(global_step, self._refused)
+        if epoch is not None and (type(epoch) is not int or abs(epoch) > LARGEST_STEP):
+            epoch = whole_number(epoch, self._refused)
+        if self._resumes is not None and self.moment is Moment and context != "system":
             # Nobody will come and say at which step it goes on.
             self._note_resume(Moment())
         if context is not None and type(context) is not str:
             context = str(context)
-        waiting = self._buffer.add_metrics(values, self._run.segment, step, global_step, epoch, context, source)
-        if waiting > LARGEST_BUFFER or self._thread is None:
-            self._hold_up()
+        segment = self._present.run.segment
+        waiting = self._buffer.add_metrics(values, segment, step, global_step, epoch, context, source)
+        if waiting > LARGEST_BUFFER or self._pump.stint is None:
+            self._hold_up(waiting)
 
     def log_now(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Add the values of metrics at the present moment of the training.
@@ -425,8 +383,13 @@ class Recorder:
         def store(storage: LakeStorage) -> None:
             try:
                 object_id, size_bytes = storage.put_object(source), source.stat().st_size
-            except FileNotFoundError:
-                self.add_event("artifact", f"{path} was gone before it could be stored", level="warning")
+            except StoreError:
+                raise
+            except OSError as error:
+                # The file itself: trying again would hold up all that come after it.
+                gone = isinstance(error, FileNotFoundError)
+                why = "was gone before it could be stored" if gone else f"could not be read and was not stored: {error}"
+                self.add_event("artifact", f"{path} {why}", level="warning")
                 return
             artifact = Artifact(
                 run_id=self.run_id,
@@ -441,15 +404,10 @@ class Recorder:
             )
             self._buffer.add("artifacts", artifact)
             if not self.is_open:
-                self._send_late_rows()
+                # The segment was finished without this file; its row follows.
+                self._pump.spool(None, flush=True)
 
-        self._delivery.store(store)
-
-    def _send_late_rows(self) -> None:
-        """The segment was finished without this file; its row follows."""
-        self._journal.spool()
-        self._journal.seal(functools.partial(self._state, None))
-        self._delivery.send()
+        self._delivery.store(path, store)
 
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
         """End the segment: write what is left, then merge the run's files into one per table.
@@ -467,71 +425,55 @@ class Recorder:
         Raises:
             OSError: If the lake could not be written and ``on_error`` is ``"raise"``.
         """
-        if self._thread is None:
+        if not self.is_open:
             return True
         current.closed(self)
         self._note_resume(Moment())
         if self._monitor is not None:
             self._monitor.stop()
         hurry = status in {RunStatus.INTERRUPTED, RunStatus.REQUEUED}
-        final = {
-            "status": status,
-            "stop_reason": stop_reason or self._run.stop_reason,
-            "exception": exception or self._run.exception,
-        }
+        facts: dict[str, Any] = {"status": status, "stop_reason": stop_reason, "exception": exception}
         try:
-            complete = self._close(final, INTERRUPTED_TIMEOUT_S if hurry else UPLOAD_TIMEOUT_S)
+            complete = self._close(facts, INTERRUPTED_TIMEOUT_S if hurry else None)
         except BaseException:
             # Ctrl-C while it waited: what is not in the lake is in the spool, and the user should know.
-            self._final = self._final or {**final, "ended_at": utc_now(), "duration_s": self._age_s()}
-            self._wake.set()
-            thread, self._thread = self._thread, None
-            if thread is not None and thread.is_alive():
-                thread.join(1.0)
+            self._pump.end(self._present.end(**facts), 1.0)
             self._delivery.complain(self.run_id, "the end was not waited for", raises=False)
             raise
         if not complete:
-            failure, self._failure = self._failure, None
+            failure, self._pump.failure = self._pump.failure, None
             self._delivery.complain(self.run_id, failure, raises=self._on_error == "raise")
         return complete
 
-    def _close(self, final: dict[str, Any], limit_s: float) -> bool:
-        """Wait for facts and files, stop the spool's thread, and wait for the lake."""
-        self._facts.drain(timeout_s=min(limit_s, FACTS_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
-        # Files first: who sees the run finished must see its files too.
-        stored = self._delivery.wait_for_files(timeout_s=limit_s, patience_s=FINISH_PATIENCE_S)
-        self._final = {**final, "ended_at": utc_now(), "duration_s": self._age_s()}
-        thread = self._thread
-        self._wake.set()
-        if thread is not None and thread.is_alive():
-            thread.join()
-        elif thread is not None:
-            self._work()
-        self._thread = None
-        rows_s = min(limit_s, FINISH_TIMEOUT_S)
-        sent = self._delivery.wait_for_rows(timeout_s=rows_s, patience_s=FINISH_PATIENCE_S)
-        return stored and sent and self._failure is None and not self._journal.dropped
+    def _close(self, facts: dict[str, Any], within_s: float | None) -> bool:
+        """Wait for facts and files, stop the spool's thread, and wait for the lake.
 
-    def _change(self, **facts: Any) -> None:
-        with self._run_lock:
-            self._run = replace(self._run, **facts)
+        Args:
+            facts: What the segment ends with.
+            within_s: Seconds for all of it together; None where each part has its own.
+        """
+        deadline = None if within_s is None else time.monotonic() + within_s
+
+        def at_most(seconds: float) -> float:
+            return seconds if deadline is None else max(0.0, min(seconds, deadline - time.monotonic()))
+
+        self._facts.drain(timeout_s=at_most(FACTS_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
+        # Files first: who sees the run finished must see its files too.
+        stored = self._delivery.wait_for_files(timeout_s=at_most(UPLOAD_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
+        if not self._pump.end(self._present.end(**facts), at_most(FINISH_TIMEOUT_S)):
+            self._pump.failure = TimeoutError("the disk of the spool does not answer")
+            return False
+        sent = self._delivery.wait_for_rows(timeout_s=at_most(FINISH_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
+        return stored and sent and self._pump.failure is None and not self._journal.dropped
 
     def _disown(self) -> None:
         """Become a recorder that does nothing: this is a forked child, and the run is the parent's."""
         self._journal.forget()
-        self._thread = None
         self._monitor = None
-        self._is_disowned = True
+        self.is_disowned = True
         # Another thread of the parent may have held their locks at that moment.
-        self._buffer = Buffer()
-        self._journal = Journal(self._journal.header, self._buffer, self._refused)
-        self._delivery = Delivery(self._storage, self._journal, self._refused)
-        self._facts = Sender("lde-facts")
-        self._run_lock = threading.Lock()
-
-    def _age_s(self) -> float:
-        """Seconds that the run was recorded for, by whichever process, whatever happens to the clock meanwhile."""
-        return self._age_before_s + time.monotonic() - self._began
+        self._present = PresentRun(self._present.run, flush_every_s=1.0, resumes=None)
+        self._open_ways(self._journal.header)
 
     def _log_system(self, values: Mapping[str, float]) -> None:
         step, global_step, epoch, _ = self.moment() or Moment()
@@ -544,70 +486,17 @@ class Recorder:
         else:
             self.say_once("refused", f"more than {LARGEST_REFUSED} different things were refused")
 
-    def _whole_number(self, step: object) -> int | None:
-        try:
-            number = operator.index(step)  # type: ignore[arg-type]
-        except TypeError:
-            self._refused(f"steps and epochs are whole numbers, no {type(step).__name__}: it was left out")
-            return None
-        if abs(number) > _LARGEST_STEP:
-            self._refused(f"a step of {number.bit_length()} bits is too large: it was left out")
-            return None
-        return number
-
-    def _hold_up(self) -> None:
-        """Let who logs wait for the disk: it fills the buffer faster than another thread empties it."""
-        if self._thread is not None:
-            self.make_durable()
-        elif self._is_disowned:
-            self._buffer.take_metrics()
+    def _hold_up(self, waiting: int) -> None:
+        """More values wait than should, or no segment is open."""
+        if self.is_open:
+            self._pump.hold_up(waiting)
+        elif self.is_disowned:
+            self._buffer.drop_metrics()
         elif not self._said_closed:
             self._said_closed = True
             tell(
                 "values were logged while no segment of the run was open: they wait for the next one", RecordingWarning
             )
-
-    # The spool's thread --------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        next_flush = 0.0
-        while True:
-            final = self._final
-            asked = [self._asked.popleft() for _ in range(len(self._asked))]
-            try:
-                self._journal.spool()
-                if final is not None or self._journal.is_large() or time.monotonic() >= next_flush:
-                    next_flush = time.monotonic() + self._flush_interval_s()
-                    self._journal.seal(functools.partial(self._state, final))
-                    self._delivery.send()
-            except Exception as error:
-                self._failure = error
-            for done in asked:
-                done.set()
-            if final is not None or _ending.is_ending():
-                return
-            self._wake.wait(min(SPOOL_EVERY_S, self._flush_every_s))
-            self._wake.clear()
-
-    def _state(self, final: Mapping[str, Any] | None) -> pa.Table:
-        facts: dict[str, Any] = dict(final or {})
-        # Readers take a run for lost after three heartbeats that did not come.
-        facts |= {"heartbeat_at": utc_now(), "heartbeat_every_s": 2 * self._flush_interval_s()}
-        summary = self._journal.summary_of_at_most(LARGEST_RUNNING_SUMMARY if final is None else None)
-        if summary is not None:
-            facts["summary"] = summary
-        self._change(revision=self._run.revision + 1, **facts)
-        try:
-            return records_to_arrow("runs", [self._run])
-        except Exception:
-            odd = odd_fields(self._run)
-            self._refused(f"facts of the run cannot be stored, they were left out: {', '.join(odd)}")
-            self._change(**odd)
-            return records_to_arrow("runs", [self._run])
-
-    def _flush_interval_s(self) -> float:
-        age_s = time.monotonic() - self._began
-        return max(self._flush_every_s, min(age_s * _SHARE_OF_AGE, LONGEST_FLUSH_S))
 
 
 _living: weakref.WeakSet[Recorder] = weakref.WeakSet()

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from lightning_lde.lake import LakeStorage
+from lightning_lde.recording import _ending
 from lightning_lde.schema import Resume, Run, RunStatus, utc_now
 
 _LOOK_FOR_S = 3.0
@@ -128,8 +129,9 @@ def has_finished_elsewhere(storage: LakeStorage, project: str, state: RunState) 
             found.append(any(_finished_siblings(storage, project, state)))
 
     thread = threading.Thread(target=look, name="lde-resume", daemon=True)
-    thread.start()
-    thread.join(_LOOK_FOR_S)
+    with contextlib.suppress(RuntimeError):
+        _ending.begin(thread, threading.Event())
+        thread.join(_LOOK_FOR_S)
     return found == [True]
 
 

@@ -34,6 +34,11 @@ class Sender:
         self._urged = threading.Event()
         self.error: Exception | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread works on the tasks, because there are none or none could be started."""
+        return self._thread is None
+
     def add(self, task: Callable[[], None]) -> None:
         """Do this after all that was added before."""
         with self._changed:
@@ -77,6 +82,13 @@ class Sender:
                 self._changed.wait(min(deadline - now, FIRST_PAUSE_S))
         return True
 
+    def abandon(self) -> None:
+        """Leave what is not done to others; a task that is being done is not stopped."""
+        with self._changed:
+            self._tasks.clear()
+            self._failing_since = None
+            self._urged.set()
+
     def _work_once(self) -> bool:
         """Do what there is on the caller's thread, each task once."""
         while self._tasks:
@@ -99,9 +111,12 @@ class Sender:
             with self._changed:
                 self.error = failure
                 if failure is None:
-                    self._tasks.popleft()
+                    if self._tasks and self._tasks[0] is task:
+                        self._tasks.popleft()
                     self._failing_since = None
                     pause_s = FIRST_PAUSE_S
+                    continue
+                if not self._tasks:
                     continue
                 self._failing_since = self._failing_since or time.monotonic()
                 self._failures += 1

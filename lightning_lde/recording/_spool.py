@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import functools
 import io
 import json
 import os
@@ -33,6 +35,9 @@ _NEWBORN_SUFFIX = ".new"
 _REFUSED_SUFFIX = ".refused"
 _LOCK_ATTEMPTS = 100
 _LOCK_PAUSE_S = 0.01
+_SIGN_EVERY_S = 60.0
+_SILENT_ELSEWHERE_S = 900.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -102,10 +107,18 @@ class SpoolFolder:
     def __init__(self, root: Path, writer: str) -> None:
         self.path = root / writer
         self._lock = _own(self.path)
+        self._signed = time.monotonic()
 
     def new_file(self, header: SpoolHeader) -> SpoolFile:
         """Begin the file of one segment."""
         return SpoolFile(self.path / f"{header.number:06d}{SUFFIX}", header)
+
+    def touch(self) -> None:
+        """Show other machines, for which this one's locks may mean nothing, that the run lives; once a minute."""
+        if time.monotonic() - self._signed >= _SIGN_EVERY_S:
+            self._signed = time.monotonic()
+            with contextlib.suppress(OSError):
+                os.utime(self._lock)
 
     def close(self) -> None:
         """Give the lock back, and remove the folder if nothing is left in it."""
@@ -204,6 +217,8 @@ def encode_rows(rows: Rows) -> list[Piece]:
 def orphaned_folders(root: Path) -> Iterator[Path]:
     """Folders of runs whose process is gone; each stays locked while it is handled."""
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+        if _may_live_elsewhere(folder):
+            continue
         try:
             lock = _locked(folder)
         except OSError:
@@ -219,12 +234,44 @@ def _own(folder: Path) -> int:
     for attempt in range(_LOCK_ATTEMPTS):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            return _locked(folder)
+            return _signed(_locked(folder))
         except OSError:
             if attempt == _LOCK_ATTEMPTS - 1:
                 raise
         time.sleep(_LOCK_PAUSE_S)
     raise AssertionError
+
+
+def _signed(lock: int) -> int:
+    """The same lock, with the name of this machine in its file where the disk has room for it."""
+    with contextlib.suppress(OSError):
+        os.truncate(lock, 0)
+        os.pwrite(lock, _this_boot(), 0)
+    return lock
+
+
+def _may_live_elsewhere(folder: Path) -> bool:
+    """Whether another machine, or this one before it was started anew, wrote here in the last quarter of an hour.
+
+    Home folders of clusters are shared, and locks there may be known to one machine only.
+    """
+    with contextlib.suppress(OSError):
+        boot = (folder / _LOCK).read_bytes()
+        if boot and boot != _this_boot():
+            newest = max(path.stat().st_mtime for path in folder.iterdir())
+            return time.time() - newest < _SILENT_ELSEWHERE_S
+    return False
+
+
+@functools.cache
+def _this_boot() -> bytes:
+    """Differs between machines, and between two starts of one."""
+    try:
+        return _BOOT_ID.read_bytes().strip()
+    except OSError:
+        import platform
+
+        return platform.node().encode()
 
 
 def _locked(folder: Path) -> int:

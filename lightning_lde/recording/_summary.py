@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,14 @@ if TYPE_CHECKING:
 
 
 class Summary:
-    """Running last, minimum and maximum by metric; NaN counts as last, never as lowest or highest."""
+    """Running last, minimum and maximum by metric; NaN counts as last, never as lowest or highest.
+
+    One thread adds, any other may ask.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, float]] = {}
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -29,8 +34,9 @@ class Summary:
             lowest = np.fmin.reduce(block.values, axis=0).tolist()
             highest = np.fmax.reduce(block.values, axis=0).tolist()
             last = block.values[-1].tolist()
-            for name, *values in zip(block.names, last, lowest, highest, strict=True):
-                self._add(name, *values)
+            with self._lock:
+                for name, *values in zip(block.names, last, lowest, highest, strict=True):
+                    self._add(name, *values)
 
     def _add(self, name: str, last: float, lowest: float, highest: float) -> None:
         row = self._rows.setdefault(name, {})
@@ -45,4 +51,5 @@ class Summary:
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """A copy: ``{name: {"last": …, "min": …, "max": …}}``."""
-        return {name: dict(row) for name, row in self._rows.items()}
+        with self._lock:
+            return {name: dict(row) for name, row in self._rows.items()}

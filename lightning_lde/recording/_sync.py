@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_lde.errors import LDEError
+from lightning_lde.errors import RowsError
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._spool import (
@@ -88,12 +88,16 @@ def send_rows(
     ) -> Iterator[tuple[HotFile, int]]:
         place = {"project": header.project, "day": header.partition_day, "writer": header.writer}
         try:
-            yield storage.append(table, rows(), first=header.number, **place), count  # type: ignore[arg-type]
-        except (OSError, LDEError):
-            raise
-        except Exception as error:
+            yield storage.append(table, joined(rows), first=header.number, **place), count  # type: ignore[arg-type]
+        except RowsError as error:
             # Trying again would not help, and would hold up all that comes after it.
-            refuse(f"rows of {table} could not be written, and were put aside: {type(error).__name__}: {error}"[:1000])
+            refuse(f"{error}; they were put aside"[:1000])
+
+    def joined(rows: Callable[[], pa.Table | Iterable[pa.Table]]) -> pa.Table | Iterable[pa.Table]:
+        try:
+            return rows()
+        except pa.ArrowInvalid as error:
+            raise RowsError(f"rows of one table do not fit together: {error}") from error
 
     tables: dict[str, list[pa.Table]] = {}
     has_metrics = False

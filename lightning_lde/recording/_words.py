@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+
 from lightning_lde.capture import redact_text
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.schema import storable_text
 
 LONGEST_INTERVAL_S = 3600.0
+LARGEST_STEP = 1 << 53
 
 
 def check_interval(name: str, seconds: object) -> None:
@@ -37,3 +41,21 @@ def words_of(error: BaseException) -> str:
         return redact_text(f"{type(error).__name__}: {error}")
     except Exception:
         return type(error).__name__
+
+
+def whole_number(step: object, refuse: Callable[[str], None]) -> int | None:
+    """A step or an epoch, of whatever type of whole number; None where it is none, or larger than can be stored.
+
+    Args:
+        step: The number.
+        refuse: Called with a sentence where it is left out.
+    """
+    try:
+        number = operator.index(step)  # type: ignore[arg-type]
+    except TypeError:
+        refuse(f"steps and epochs are whole numbers, no {type(step).__name__}: it was left out")
+        return None
+    if abs(number) > LARGEST_STEP:
+        refuse(f"a step of {number.bit_length()} bits is too large: it was left out")
+        return None
+    return number

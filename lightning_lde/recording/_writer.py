@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.columns import column_of
 from lightning_lde.lake import HotFile, LakeStorage
+from lightning_lde.recording import _ending
 from lightning_lde.recording._blocks import ROWS_PER_GROUP
 from lightning_lde.recording._outbox import Outbox
 from lightning_lde.recording._spool import SpoolHeader
@@ -49,7 +50,11 @@ class LakeWriter:
     def send(self, outbox: Outbox) -> None:
         """Send all sealed parcels, oldest first; one that fails stays, with those behind it."""
         self.open()
-        while (parcel := outbox.first()) is not None:
+        while (parcel := outbox.first()) is not None and not _ending.is_over():
+            if parcel.is_gone():
+                self._refuse(f"rows of parcel {parcel.number} were taken out of the spool by others")
+                outbox.sent(parcel)
+                continue
             header = replace(self._header, number=parcel.number)
             before = self.refused
             for file, count in send_rows(self._storage, header, parcel.rows(), self._note_refused):

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 20.0
-ATTEMPTS = 3
+ATTEMPTS_TO_READ = 3
+ATTEMPTS_TO_WRITE = 1
+"""Who records tries again himself; and the end of a process waits, deaf to Ctrl-C, until a request is given up."""
 
 _PLAIN_OPTIONS = {"key": "access_key", "secret": "secret_key", "token": "session_token", "anon": "anonymous"}
 _CLIENT_OPTIONS = {"endpoint_url", "region_name"}
@@ -77,7 +79,7 @@ class ArrowS3Store:
         self._url = url.rstrip("/")
         self._root = self._url.split("://", 1)[1]
         self._options = dict(options)
-        self._filesystem: pa_fs.S3FileSystem | None = None
+        self._filesystems: dict[int, pa_fs.S3FileSystem] = {}
 
     @property
     def url(self) -> str:
@@ -102,15 +104,16 @@ class ArrowS3Store:
 
     @contextlib.contextmanager
     def _writing(self, path: str) -> Iterator[pa.NativeFile]:
-        stream = self._s3.open_output_stream(self._key(path))
+        client = self._client(ATTEMPTS_TO_WRITE)
+        stream = client.open_output_stream(self._key(path))
         try:
             yield stream
         except BaseException:
             # pyarrow's streams cannot be aborted: closing completes a part of the file, which then has to go.
             # Where closing fails nothing was completed, and what stood there before stays.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 stream.close()
-                self._s3.delete_file(self._key(path))
+                client.delete_file(self._key(path))
             raise
         stream.close()
 
@@ -170,20 +173,23 @@ class ArrowS3Store:
         return self._s3, self._root
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_filesystem": None}
+        return {**self.__dict__, "_filesystems": {}}
 
     @property
     def _s3(self) -> pa_fs.S3FileSystem:
-        if self._filesystem is None:
+        return self._client(ATTEMPTS_TO_READ)
+
+    def _client(self, attempts: int) -> pa_fs.S3FileSystem:
+        if attempts not in self._filesystems:
             import pyarrow.fs as pa_fs
 
-            self._filesystem = pa_fs.S3FileSystem(
+            self._filesystems[attempts] = pa_fs.S3FileSystem(
                 connect_timeout=CONNECT_TIMEOUT_S,
                 request_timeout=REQUEST_TIMEOUT_S,
-                retry_strategy=pa_fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+                retry_strategy=pa_fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
                 **self._options,
             )
-        return self._filesystem
+        return self._filesystems[attempts]
 
     def _key(self, path: str) -> str:
         return f"{self._root}/{path}"
@@ -194,5 +200,6 @@ class ArrowS3Store:
             yield
         except (FileNotFoundError, StoreError):
             raise
-        except OSError as error:
+        except Exception as error:
+            # After its own end, and where an option is wrong, pyarrow raises other kinds.
             raise StoreError(f"cannot {action} at {self._url}: {error}") from error

@@ -131,6 +131,7 @@ class FsspecStore:
             yield
         except (FileNotFoundError, LakeNotFoundError, StoreError):
             raise
-        except (OSError, TypeError) as error:
-            # A client made at its first use says only then that it does not know an option.
+        except Exception as error:
+            # Clients have errors of their own, which are no OSError. One made at its first use says only then that it
+            # does not know an option.
             raise StoreError(f"cannot {action} at {self._url}: {error}") from error
