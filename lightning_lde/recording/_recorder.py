@@ -450,16 +450,17 @@ class Recorder:
 
         Args:
             facts: What the segment ends with.
-            within_s: Seconds for all of it together; None where each part has its own.
+            within_s: Seconds for all of it together, at most half of them for facts and files; None where each part
+                has its own.
         """
-        deadline = None if within_s is None else time.monotonic() + within_s
+        began = time.monotonic()
 
-        def at_most(seconds: float) -> float:
-            return seconds if deadline is None else max(0.0, min(seconds, deadline - time.monotonic()))
+        def at_most(seconds: float, share: float = 1.0) -> float:
+            return seconds if within_s is None else max(0.0, min(seconds, began + share * within_s - time.monotonic()))
 
-        self._facts.drain(timeout_s=at_most(FACTS_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
+        self._facts.drain(timeout_s=at_most(FACTS_TIMEOUT_S, 0.5), patience_s=FINISH_PATIENCE_S)
         # Files first: who sees the run finished must see its files too.
-        stored = self._delivery.wait_for_files(timeout_s=at_most(UPLOAD_TIMEOUT_S), patience_s=FINISH_PATIENCE_S)
+        stored = self._delivery.wait_for_files(timeout_s=at_most(UPLOAD_TIMEOUT_S, 0.5), patience_s=FINISH_PATIENCE_S)
         if not self._pump.end(self._present.end(**facts), at_most(FINISH_TIMEOUT_S)):
             self._pump.failure = TimeoutError("the disk of the spool does not answer")
             return False
