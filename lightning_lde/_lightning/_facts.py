@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
 import os
 import threading
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_lde import capture
 from lightning_lde._lightning import _trainer
+from lightning_lde._lightning._weights import FirstWeights
 from lightning_lde.recording import Recorder, describe_process, episode_rows, link_run, words_of
 from lightning_lde.schema import DatasetConfig, Pipeline, PipelineConfig, Relation, content_id
 
@@ -27,7 +26,6 @@ _ROLES = {
 }
 
 WEIGHTS_TIMEOUT_S = 60.0
-_LARGEST_COPY_BYTES = 64 << 20
 
 _EPISODE_COLUMNS = ("method", "index", "classes", "inner_steps", "loss", "accuracy", "ways", "shots", "queries")
 
@@ -48,7 +46,8 @@ class Settings(NamedTuple):
 
 def settings_of(trainer: pl.Trainer, module: pl.LightningModule) -> Settings:
     """Describe a module and its settings."""
-    return Settings(capture.describe_pipeline(module), capture.describe_pipeline_config(module, trainer))
+    pipeline = capture.describe_pipeline(module)
+    return Settings(pipeline, capture.describe_pipeline_config(module, trainer, pipeline=pipeline))
 
 
 class RunFacts:
@@ -65,6 +64,7 @@ class RunFacts:
         self._weights_id: str | None = None
         self._weights_known = threading.Event()
         self._weights_known.set()
+        self._first_weights: FirstWeights | None = None
 
     def describe_run(
         self, trainer: pl.Trainer, module: pl.LightningModule, settings: Settings, *, resumed_from: str | None
@@ -99,8 +99,9 @@ class RunFacts:
             link_run(recorder, Relation.RESUMED_FROM, "run", resumed_from)
 
     def weights_will_change(self) -> None:
-        """Wait until the weights that the segment starts with are known; they are about to be trained."""
-        self._weights_known.wait(WEIGHTS_TIMEOUT_S)
+        """Wait until the weights that the segment starts with are read; they are about to be trained."""
+        if self._first_weights is not None:
+            self._first_weights.are_read.wait(WEIGHTS_TIMEOUT_S)
 
     def describe_loaders(self, role: str, loaders: object) -> None:
         """The data sets behind loaders, and how they are used; said once per segment.
@@ -161,21 +162,14 @@ class RunFacts:
     def _fingerprint_later(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self._are_sharded(trainer):
             return
-        state = {name: value for name, value in module.state_dict().items() if hasattr(value, "_version")}
-        tensors = list(state.values())
-        # Another hook may change the weights before the training does.
-        if _size_bytes(tensors) <= _LARGEST_COPY_BYTES:
-            state, tensors = copy.deepcopy(state), []
-        versions = [value._version for value in tensors]
+        weights = self._first_weights = FirstWeights(module.state_dict())
 
         def fingerprint() -> None:
-            weights_id = capture.weights_fingerprint(state)
-            if [value._version for value in tensors] != versions:
+            self._weights_id = weights.fingerprint()
+            if self._weights_id is None:
                 self._recorder.say_once("weights", "the first weights changed while they were fingerprinted")
-                return
-            self._weights_id = weights_id
-            if self._recorder.run.weights_start_id is None:
-                self._recorder.update(weights_start_id=weights_id)
+            elif self._recorder.run.weights_start_id is None:
+                self._recorder.update(weights_start_id=self._weights_id)
 
         self._weights_known = self._recorder.describe_later(fingerprint)
 
@@ -189,12 +183,3 @@ class RunFacts:
         if sharded:
             self._recorder.say_once("weights", "weights are sharded over ranks: they have no fingerprint")
         return sharded
-
-
-def _size_bytes(tensors: list[Any]) -> int:
-    sizes = 0
-    for tensor in tensors:
-        # A lazy parameter has no size yet.
-        with contextlib.suppress(ValueError, RuntimeError):
-            sizes += tensor.numel() * tensor.element_size()
-    return sizes

@@ -137,8 +137,8 @@ class TrainerSession:
         if self.recorder is not None and self.recorder.is_open:
             # An error in another callback's on_exception keeps Lightning from telling anybody else.
             self.recorder.finish_segment(RunStatus.FAILED, exception="its end was not told")
-        settings = settings_of(trainer, module)
         self._opened_at = utc_now()
+        settings = settings_of(trainer, module)
         names = {key: self._options.identity[key] for key in ("experiment", "name")}
         self._same_run = content_id("runs", {"settings": settings.identity, **names})
         resumes, self._resumes = self._resumes, None

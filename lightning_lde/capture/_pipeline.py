@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import weakref
 from typing import Any
 
 from lightning_lde.capture._access import call, class_path, get
@@ -13,6 +14,9 @@ _LIBRARIES = {
     *{"abc", "builtins", "typing", "typing_extensions", "torch", "torchmetrics", "torchvision"},
     *{"pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities"},
 }
+
+
+_source_hashes: weakref.WeakKeyDictionary[type, str | None] = weakref.WeakKeyDictionary()
 
 
 def describe_pipeline(module: object) -> Pipeline:
@@ -80,6 +84,13 @@ def _layers(module: Any) -> list[dict[str, Any]]:
 
 def _source_hash(cls: type) -> str | None:
     """A hash over the source of a class and of its bases that are no library's, None without source."""
+    if cls not in _source_hashes:
+        # Python parses the whole file to find a class in it.
+        _source_hashes[cls] = _read_source_hash(cls)
+    return _source_hashes[cls]
+
+
+def _read_source_hash(cls: type) -> str | None:
     digest = hashlib.sha256()
     for base in cls.__mro__:
         if str(base.__module__).partition(".")[0] in _LIBRARIES and base is not cls:

@@ -11,7 +11,7 @@ from lightning_lde.capture._access import call, class_path, get, has_base, own
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._redaction import redact
 from lightning_lde.capture._values import hide_paths, json_safe
-from lightning_lde.schema import PipelineConfig, content_id, utc_now
+from lightning_lde.schema import Pipeline, PipelineConfig, content_id, utc_now
 
 _SEED_NAMES = {"seed", "seeds", "seed_everything", "random_seed", "random_state", "global_seed", "manual_seed"}
 _FLAGS = (
@@ -23,7 +23,7 @@ _FLAGS = (
 _PROGRESS = {"last_epoch", "best", "num_bad_epochs", "cooldown_counter", "mode_worse", "optimizer", "T_cur"}
 
 
-def describe_pipeline_config(module: object, trainer: object) -> PipelineConfig:
+def describe_pipeline_config(module: object, trainer: object, *, pipeline: Pipeline | None = None) -> PipelineConfig:
     """Describe with which settings a module is trained.
 
     Runs that differ only in the seed, in absolute paths or in how they are watched (loggers, progress bar,
@@ -34,6 +34,7 @@ def describe_pipeline_config(module: object, trainer: object) -> PipelineConfig:
     Args:
         module: The ``LightningModule``.
         trainer: The ``Trainer`` it is attached to; optimizers and schedulers are there from ``on_fit_start``.
+        pipeline: What ``describe_pipeline`` said of the module, where that is known already.
 
     Returns:
         The row; hyper-parameters of a datamodule stand under ``datamodule``; the id covers ``pipeline_id``,
@@ -45,7 +46,7 @@ def describe_pipeline_config(module: object, trainer: object) -> PipelineConfig:
     if of_data:
         hparams = {**hparams, "datamodule": of_data}
     facts: dict[str, Any] = {
-        "pipeline_id": describe_pipeline(module).pipeline_id,
+        "pipeline_id": (pipeline or describe_pipeline(module)).pipeline_id,
         "hparams": hparams,
         "hparams_source": source,
         "optimizers": _safe([_optimizer(each) for each in _listed(get(trainer, "optimizers"))]),
