@@ -21,6 +21,15 @@ for variable in ("LDE_URI", "LDE_PROJECT"):
     os.environ.pop(variable, None)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say why a test that needs a GPU is not run."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
 @dataclass(frozen=True)
 class S3Server:
     """Address and credentials of a running server."""
