@@ -167,6 +167,7 @@ class RunFacts:
         if _size_bytes(tensors) <= _LARGEST_COPY_BYTES:
             state, tensors = copy.deepcopy(state), []
         versions = [value._version for value in tensors]
+        relation = Relation.STARTED_WITH if trainer.state.fn == "fit" else Relation.EVALUATED
 
         def fingerprint() -> None:
             weights_id = capture.weights_fingerprint(state)
@@ -174,6 +175,8 @@ class RunFacts:
                 self._recorder.say_once("weights", "the first weights changed while they were fingerprinted")
                 return
             self._weights_id = weights_id
+            if weights_id is not None:
+                link_run(self._recorder, relation, "weights", weights_id)
             if self._recorder.run.weights_start_id is None:
                 self._recorder.update(weights_start_id=weights_id)
 
