@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lightning_lde.cli._arguments import open_lake, output_format, split_words, storage_options
-from lightning_lde.cli._output import print_table
+from lightning_lde.cli._output import print_lines, print_table, text
 
 if TYPE_CHECKING:
-    from lightning_lde.query import DataVersion
+    from lightning_lde.query import DataUse, DataVersion
 
 
 @click.group()
@@ -54,27 +54,27 @@ def impact(words: tuple[str, ...], form: str, options: tuple[str, ...]) -> None:
     counts: dict[str, int] = {}
     for one in affected:
         counts[one.node.kind] = counts.get(one.node.kind, 0) + 1
-    found = ", ".join(f"{count} {_PLURALS.get(kind, kind)}" for kind, count in counts.items()) or "nothing"
+    found = ", ".join(f"{count} {_COUNTED[kind][count > 1]}" for kind, count in counts.items()) or "nothing"
     # Standard output is the table alone, so that a program can read it.
-    click.echo(f"{found} of data set {dataset.label} {dataset.id}", err=True)
+    click.echo(f"{found} with something of data set {text(dataset.label)} {dataset.id} in it", err=True)
 
 
-_PLURALS = {
-    "run": "run(s)", "artifact": "file(s)", "evaluation": "evaluation(s)", "dataset": "derived data set(s)",
-    "embeddings": "set(s) of embeddings",
-}  # fmt: skip
+_COUNTED = {
+    "run": ("run", "runs"),
+    "weights": ("set of weights", "sets of weights"),
+    "artifact": ("file", "files"),
+    "evaluation": ("evaluation", "evaluations"),
+    "embeddings": ("set of embeddings", "sets of embeddings"),
+    "dataset": ("derived data set", "derived data sets"),
+}
 
 
 def _print_uses(versions: list[DataVersion]) -> None:
-    from lightning_lde.cli._output import print_lines, text
-
     for version in versions:
         if version.uses:
             click.echo(f"\nversion {version.number} was used by")
             print_lines([(text(use.name or ""), _use(use)) for use in version.uses])
 
 
-def _use(use: Any) -> str:
-    from lightning_lde.cli._output import text
-
+def _use(use: DataUse) -> str:
     return f"{use.run_id}  {text(use.first_used)}  {', '.join(use.used_as)}"

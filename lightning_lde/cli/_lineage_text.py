@@ -23,8 +23,8 @@ class _Line(NamedTuple):
 def text_lines(lineage: Lineage) -> list[str]:
     """The lines of both trees, in columns.
 
-    A thing that is reached in several ways is followed where it comes first, nearest to the root; elsewhere its line
-    ends with ``(again)``.
+    A thing that is reached in several ways is followed where it is nearest to the root; elsewhere its line says where
+    to look.
     """
     root = lineage.root
     lines = ["  ".join(part for part in (node_words(root), node_id(root), node_facts(root)) if part)]
@@ -39,8 +39,10 @@ def text_lines(lineage: Lineage) -> list[str]:
     for title, tree in trees:
         if tree:
             lines += ["", title]
-        for line in tree:
-            facts = _shortened(node_facts(line.node)) if line.is_first else "(again)"
+        places = {(line.node.kind, line.node.id): place for place, line in enumerate(tree) if line.is_first}
+        for place, line in enumerate(tree):
+            first_place = places.get((line.node.kind, line.node.id))
+            facts = _shortened(node_facts(line.node)) if line.is_first else _elsewhere(first_place, place)
             start = f"{line.indent}{line.relation}"
             columns = f"{start:<{first}}  {node_words(line.node):<{second}}  {node_id(line.node):<{third}}  {facts}"
             lines.append(columns.rstrip())
@@ -49,6 +51,12 @@ def text_lines(lineage: Lineage) -> list[str]:
     if lineage.cut_off:
         lines += ["", f"{lineage.cut_off} more beyond this depth"]
     return lines
+
+
+def _elsewhere(first: int | None, place: int) -> str:
+    if first is None:
+        return "(this is where it began)"
+    return "(see above)" if first < place else "(see below)"
 
 
 def _tree(lineage: Lineage, steps: tuple[Step, ...], *, upwards: bool) -> Iterator[_Line]:

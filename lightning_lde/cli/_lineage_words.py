@@ -39,6 +39,7 @@ _RELATIONS = {
     "embedded_from": ("made from", "embedded as"),
 }
 _SHORT_ID = 12
+_MOST_SETTINGS = 4
 
 
 def kind_words(kind: str) -> str:
@@ -98,6 +99,17 @@ def _file(facts: dict[str, Any]) -> list[str]:
     return [facts["kind"], size(facts["size_bytes"])]
 
 
+def _settings(facts: dict[str, Any]) -> list[str]:
+    hparams = facts["hparams"] if isinstance(facts["hparams"], dict) else {}
+    plain = {name: value for name, value in hparams.items() if isinstance(value, (int, float, str))}
+    return [f"{name}={text(value)}" for name, value in list(plain.items())[:_MOST_SETTINGS]]
+
+
+def _environment(facts: dict[str, Any]) -> list[str]:
+    gpus = [text(gpu.get("name", "GPU") if isinstance(gpu, dict) else gpu) for gpu in facts["gpus"] or []]
+    return [text(facts["cpu"]), *gpus]
+
+
 def _code(facts: dict[str, Any]) -> list[str]:
     changed = " with uncommitted changes" if facts["dirty"] else ""
     return [f"commit {facts['commit'][:_SHORT_ID]}{changed}" if facts["commit"] else "no commit"]
@@ -137,6 +149,8 @@ _FACTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "dataset": _dataset,
     "dataset_config": _use,
     "artifact": _file,
+    "pipeline_config": _settings,
+    "environment": _environment,
     "code": _code,
     "weights": _weights,
     "evaluation": _evaluation,

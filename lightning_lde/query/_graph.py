@@ -101,7 +101,7 @@ class Graph:
         self.into: dict[Key, list[Edge]] = defaultdict(list)
         self.out_of: dict[Key, list[Edge]] = defaultdict(list)
         self.keys: dict[Key, None] = dict.fromkeys(lonely)
-        for edge in _earliest(edges):
+        for edge in sorted(_earliest(edges), key=_order):
             self.into[edge.target].append(edge)
             self.out_of[edge.source].append(edge)
             self.keys[edge.source] = self.keys[edge.target] = None
@@ -182,9 +182,10 @@ def _links(lake: Lake, segments: Segments) -> Iterator[Edge]:
 def _artifacts(lake: Lake) -> Iterator[Edge]:
     rows = _ask(
         lake,
-        """select run_id, segment, object_id, weights_id, min(recorded_at) as at
+        """select run_id, object_id, weights_id, arg_min(segment, recorded_at) as segment, min(recorded_at) as at
            from stored.artifacts where object_id is not null group by all""",
     )
+    # A later fit of a run stores again what lies in its folder: the first one made it.
     for row in rows:
         artifact = ("artifact", row["object_id"])
         yield Edge(("run", row["run_id"]), Relation.PRODUCED, artifact, row["segment"], row["at"])
@@ -278,7 +279,7 @@ def _without_own_weights(edges: list[Edge]) -> Iterator[Edge]:
             continue
         if edge.relation == Relation.EVALUATED and (edge.target, edge.source) in own and edge.segment is not None:
             # The way through the run would lead in a circle.
-            yield edge._replace(target=evaluation_of(edge.target[1], edge.segment))
+            yield edge._replace(relation=RESULT_OF, target=evaluation_of(edge.target[1], edge.segment))
             continue
         yield edge
 
@@ -311,6 +312,21 @@ def _earliest(edges: Iterable[Edge]) -> list[Edge]:
     for edge in edges:
         _keep_earliest(found, edge[:4], edge)
     return list(found.values())
+
+
+def _order(edge: Edge) -> tuple[object, ...]:
+    """What people look for first: data, then weights, then settings; of equals the earliest."""
+    rank = _ORDER.index(edge.relation) if edge.relation in _ORDER else len(_ORDER)
+    kinds = (edge.source[0], edge.target[0] != "weights")
+    return rank, kinds, edge.at is None, edge.at or 0, edge.source[1], edge.target[1], edge.segment or 0
+
+
+_ORDER = (
+    USE_OF, Relation.TRAINED_ON, Relation.VALIDATED_ON, Relation.EVALUATED_ON, Relation.RESUMED_FROM,
+    Relation.STARTED_WITH, Relation.EVALUATED, Relation.DERIVED_FROM, Relation.IMPORTED_FROM, Relation.PRODUCED, HOLDS,
+    RESULT_OF, EMBEDDED_FROM, Relation.REPRODUCES, PARENT, Relation.USED_PIPELINE, CONFIGURES, Relation.RAN_CODE,
+    Relation.RAN_IN,
+)  # fmt: skip
 
 
 def _keep_earliest(found: dict[Any, Edge], key: Any, edge: Edge) -> None:

@@ -118,6 +118,8 @@ def find(lake: Lake, graph: Graph, name: str) -> Key:
         NodeNotFoundError: If none or several answer to it.
     """
     exact = [key for key in graph.keys if key[1] == name]
+    if len(exact) == 1:
+        return exact[0]
     named = lake.sql("select run_id from runs where name = ?", [name]).column("run_id").to_pylist()
     begin = [key for key in graph.keys if name and key[1].startswith(name.lower())]
     # What a run measured has an id of its own that begins with the run's.

@@ -43,8 +43,9 @@ _QUERIES = {
                licence, diversity
         from datasets where list_contains($1, dataset_id)""",
     "dataset_config": """
-        select dataset_config_id as id, dataset_id, split, n_samples, indices_hash, batch_size, sampler, transforms
-        from dataset_configs where list_contains($1, dataset_config_id)""",
+        select c.dataset_config_id as id, c.dataset_id, d.name, c.split, c.n_samples, c.indices_hash, c.batch_size,
+               c.sampler, c.transforms
+        from dataset_configs c left join datasets d using (dataset_id) where list_contains($1, c.dataset_config_id)""",
     "pipeline": """
         select pipeline_id as id, module_class, n_parameters, n_trainable
         from pipelines where list_contains($1, pipeline_id)""",
@@ -120,7 +121,7 @@ def _evaluations(lake: Lake, graph: Graph, names: list[str]) -> dict[Key, dict[s
             edge.source[1]
             for target in (("run", run_id), ("evaluation", name))
             for edge in graph.into.get(target, ())
-            if edge.relation == Relation.EVALUATED and edge.segment == segment
+            if edge.source[0] == "weights" and edge.segment == segment
         ]
         stage = graph.segments.stage(run_id, segment)
         facts["evaluation", name] = {
@@ -147,11 +148,11 @@ def _label(kind: str, name: str, facts: dict[str, Any]) -> str:
     if kind in {"run", "dataset"}:
         label = facts.get("name")
     elif kind == "dataset_config":
-        label = facts.get("split")
+        label = " ".join(word for word in (facts.get("name"), facts.get("split")) if word)
     elif kind in {"pipeline", "pipeline_config"} and facts:
         label = str(facts["module_class"]).rpartition(".")[2]
     elif kind == "environment" and facts:
-        label = f"{facts['python']} on {facts['platform']}"
+        label = f"{facts['python']} on {facts['platform'].partition('-')[0]}"
     elif kind == "code" and facts:
         label = facts["entry_point"] or facts["commit"]
     elif kind == "artifact":
