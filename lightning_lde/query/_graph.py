@@ -15,6 +15,8 @@ from lightning_lde.schema import Relation
 Key = tuple[str, str]
 """A kind and an id: what a node is known by."""
 
+Row = dict[str, Any]
+
 EVALUATION_STAGES = frozenset({"validate", "test", "predict"})
 
 USE_OF = "use_of"
@@ -131,43 +133,65 @@ class Graph:
 
 
 def load_graph(lake: Lake) -> Graph:
-    """Read the edges of all of a lake's runs."""
-    segments = _segments(lake)
-    recorded = [*_links(lake, segments), *_artifacts(lake), *_episodes(lake, segments)]
-    edges = [*recorded, *_columns_of_runs(lake, recorded, segments), *_content(lake)]
+    """Read the edges of all of a lake's runs, as they were at one moment."""
+    tables: dict[str, list[Row]] = defaultdict(list)
+    for row in lake.sql(_EVERYTHING).to_pylist():
+        tables[row["what"]].append(row)
+    segments = _segments(tables["segment"], tables["resume"])
+    recorded = [
+        *_links(tables["link"], segments),
+        *_artifacts(tables["artifact"]),
+        *_episodes(tables["episode"], segments),
+    ]
+    edges = [*recorded, *_columns_of_runs(tables["run"], recorded, segments), *_content(tables)]
     edges = list(_without_own_weights(_earliest(edges)))
     edges += _results(edges, segments)
-    lonely: list[Key] = [("run", run_id) for run_id in segments.stages]
-    lonely += [("dataset", row["dataset_id"]) for row in _ask(lake, "select distinct dataset_id from stored.datasets")]
+    lonely: list[Key] = [("run", row["run_id"]) for row in tables["run"]]
+    lonely += [("dataset", row["dataset_id"]) for row in tables["dataset"]]
     return Graph(edges, segments, lonely)
 
 
-def _ask(lake: Lake, query: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = lake.sql(query).to_pylist()
-    return rows
+# One query, so that all of it is of one moment, and the lake is listed once.
+_EVERYTHING = """
+    select 'segment' as what, run_id, segment, arg_max(stage, revision) as stage, max(heartbeat_at) as at
+    from stored.runs group by run_id, segment
+    union all by name
+    select distinct 'resume' as what, run_id, segment, from_segment from stored.resumes
+    union all by name
+    select distinct 'link' as what, source_kind, source_id, relation, target_kind, target_id, run_id, recorded_at as at
+    from stored.links
+    union all by name
+    select 'artifact' as what, run_id, object_id, weights_id, arg_min(segment, recorded_at) as segment,
+           min(recorded_at) as at
+    from stored.artifacts where object_id is not null group by run_id, object_id, weights_id
+    union all by name
+    select distinct 'episode' as what, run_id, segment, weights_id, dataset_config_id from stored.episodes
+    union all by name
+    select 'run' as what, run_id, started_at, coalesce(ended_at, heartbeat_at) as at, dataset_config_id,
+           pipeline_config_id, environment_id, code_id, weights_start_id, weights_end_id, parent_run_id, resumed_from,
+           reproduces
+    from runs
+    union all by name
+    select distinct 'dataset' as what, dataset_id from stored.datasets
+    union all by name
+    select distinct 'dataset_config' as what, dataset_id, dataset_config_id from stored.dataset_configs
+    union all by name
+    select distinct 'pipeline_config' as what, pipeline_id, pipeline_config_id from stored.pipeline_configs
+    union all by name
+    select distinct 'embedding' as what, dataset_id, dataset_config_id, probe_id from stored.embeddings"""
 
 
-def _segments(lake: Lake) -> Segments:
+def _segments(states: list[Row], resumes: list[Row]) -> Segments:
     found = Segments()
-    rows = _ask(
-        lake,
-        """select run_id, segment, arg_max(stage, revision) as stage, max(heartbeat_at) as ended
-           from stored.runs group by run_id, segment order by run_id, ended, segment""",
-    )
-    for row in rows:
+    for row in sorted(states, key=lambda row: (row["at"], row["segment"])):
         found.stages.setdefault(row["run_id"], {})[row["segment"]] = row["stage"]
-        found.ends.setdefault(row["run_id"], []).append((row["ended"], row["segment"]))
-    for row in _ask(lake, "select distinct run_id, segment, from_segment from stored.resumes"):
+        found.ends.setdefault(row["run_id"], []).append((row["at"], row["segment"]))
+    for row in resumes:
         found.resumes.setdefault(row["run_id"], {})[row["segment"]] = row["from_segment"]
     return found
 
 
-def _links(lake: Lake, segments: Segments) -> Iterator[Edge]:
-    rows = _ask(
-        lake,
-        """select distinct source_kind, source_id, relation, target_kind, target_id, run_id, recorded_at as at
-           from stored.links""",
-    )
+def _links(rows: list[Row], segments: Segments) -> Iterator[Edge]:
     for row in rows:
         said_of, what = (row["source_kind"], row["source_id"]), (row["target_kind"], row["target_id"])
         run_id, relation = row["run_id"] or (said_of[1] if said_of[0] == "run" else ""), row["relation"]
@@ -179,12 +203,7 @@ def _links(lake: Lake, segments: Segments) -> Iterator[Edge]:
         yield Edge(source, relation, target, segment, row["at"])
 
 
-def _artifacts(lake: Lake) -> Iterator[Edge]:
-    rows = _ask(
-        lake,
-        """select run_id, object_id, weights_id, arg_min(segment, recorded_at) as segment, min(recorded_at) as at
-           from stored.artifacts where object_id is not null group by all""",
-    )
+def _artifacts(rows: list[Row]) -> Iterator[Edge]:
     # A later fit of a run stores again what lies in its folder: the first one made it.
     for row in rows:
         artifact = ("artifact", row["object_id"])
@@ -193,8 +212,8 @@ def _artifacts(lake: Lake) -> Iterator[Edge]:
             yield Edge(artifact, HOLDS, ("weights", row["weights_id"]), None, row["at"])
 
 
-def _episodes(lake: Lake, segments: Segments) -> Iterator[Edge]:
-    for row in _ask(lake, "select distinct run_id, segment, weights_id, dataset_config_id from stored.episodes"):
+def _episodes(rows: list[Row], segments: Segments) -> Iterator[Edge]:
+    for row in rows:
         run, segment = ("run", row["run_id"]), row["segment"]
         if segments.stage(row["run_id"], segment) == "fit":
             continue
@@ -204,17 +223,9 @@ def _episodes(lake: Lake, segments: Segments) -> Iterator[Edge]:
             yield Edge(("dataset_config", row["dataset_config_id"]), Relation.EVALUATED_ON, run, segment)
 
 
-def _columns_of_runs(lake: Lake, recorded: list[Edge], segments: Segments) -> Iterator[Edge]:
+def _columns_of_runs(rows: list[Row], recorded: list[Edge], segments: Segments) -> Iterator[Edge]:
     """What stands in the rows of runs and in no edge, for example because another program wrote them."""
-    known = {(edge.source[0], edge.relation, edge.target) for edge in recorded}
     pairs = {(edge.source, edge.target) for edge in recorded}
-    rows = _ask(
-        lake,
-        """select run_id, started_at, coalesce(ended_at, heartbeat_at) as ended_at, dataset_config_id,
-                  pipeline_config_id, environment_id, code_id, weights_start_id, weights_end_id, parent_run_id,
-                  resumed_from, reproduces
-           from runs""",
-    )
     for row in rows:
         run_id, run = row["run_id"], ("run", row["run_id"])
         first = min(segments.stages[run_id])
@@ -230,23 +241,22 @@ def _columns_of_runs(lake: Lake, recorded: list[Edge], segments: Segments) -> It
             ("parent_run_id", "run", PARENT),
         ]
         for column, kind, relation in columns:
-            if row[column] is not None and (kind, relation, run) not in known:
-                segment = first if relation in {Relation.EVALUATED, Relation.EVALUATED_ON} else None
+            if row[column] is not None and ((kind, row[column]), run) not in pairs:
+                segment = first if relation in _EVALUATING else None
                 yield Edge((kind, row[column]), relation, run, segment, row["started_at"])
         weights = ("weights", row["weights_end_id"])
         if row["weights_end_id"] is not None and (run, weights) not in pairs:
-            yield Edge(run, Relation.PRODUCED, weights, segments.at(run_id, row["ended_at"]), row["ended_at"])
+            yield Edge(run, Relation.PRODUCED, weights, segments.at(run_id, row["at"]), row["at"])
 
 
-def _content(lake: Lake) -> Iterator[Edge]:
-    for row in _ask(lake, "select distinct dataset_id, dataset_config_id from stored.dataset_configs"):
+def _content(tables: dict[str, list[Row]]) -> Iterator[Edge]:
+    for row in (*tables["dataset_config"], *tables["embedding"]):
         yield Edge(("dataset", row["dataset_id"]), USE_OF, ("dataset_config", row["dataset_config_id"]))
-    for row in _ask(lake, "select distinct pipeline_id, pipeline_config_id from stored.pipeline_configs"):
+    for row in tables["pipeline_config"]:
         yield Edge(("pipeline", row["pipeline_id"]), CONFIGURES, ("pipeline_config", row["pipeline_config_id"]))
-    for row in _ask(lake, "select distinct dataset_id, dataset_config_id, probe_id from stored.embeddings"):
-        config = ("dataset_config", row["dataset_config_id"])
-        yield Edge(("dataset", row["dataset_id"]), USE_OF, config)
-        yield Edge(config, EMBEDDED_FROM, ("embeddings", f"{config[1]}/{row['probe_id']}"))
+    for row in tables["embedding"]:
+        config = row["dataset_config_id"]
+        yield Edge(("dataset_config", config), EMBEDDED_FROM, ("embeddings", f"{config}/{row['probe_id']}"))
 
 
 def _without_own_weights(edges: list[Edge]) -> Iterator[Edge]:
