@@ -44,7 +44,7 @@ _MOST_SETTINGS = 4
 
 def kind_words(kind: str) -> str:
     """What people call a kind of thing."""
-    return _KINDS.get(kind, kind.replace("_", " "))
+    return _KINDS.get(kind) or text(kind.replace("_", " "))
 
 
 def relation_words(relation: str, *, upwards: bool) -> str:
@@ -56,7 +56,7 @@ def relation_words(relation: str, *, upwards: bool) -> str:
     """
     if relation in _RELATIONS:
         return _RELATIONS[relation][0 if upwards else 1]
-    plain = relation.replace("_", " ")
+    plain = text(relation.replace("_", " "))
     return plain if upwards else f"in turn: {plain}"
 
 
