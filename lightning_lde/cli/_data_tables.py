@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.cli._lineage_words import kind_words, node_facts, relation_words
 from lightning_lde.cli._show import size
-from lightning_lde.schema import canonical_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +137,7 @@ def _version_row(version: DataVersion) -> dict[str, Any]:
         **{name: facts[name] for name in names},
         "before": version.before,
         "changed": changes_in_words(version),
-        "changes": canonical_json(version.changes),
+        "changes": json.dumps(version.changes, ensure_ascii=False),
     }
 
 

@@ -30,7 +30,7 @@ _MERMAID_SHAPES = {
 }
 _OTHER_MERMAID_SHAPE = ("[", "]")
 # All other characters are written as numbers: Mermaid gives many of them a meaning, and passes labels on as HTML.
-_PLAIN = frozenset(" -_./:,=+%")
+_PLAIN = frozenset(" -_./:,=+")
 
 
 def dot(lineage: Lineage) -> str:

@@ -165,7 +165,7 @@ def read_mermaid(drawing: str) -> tuple[dict[str, str], list[tuple[str, str, str
 def shown_by_mermaid(label: str) -> str:
     parts = label.split("<br/>")
     # All else that could mean something to Mermaid, to Markdown or to HTML has to be a number.
-    assert all(re.fullmatch(r"(?:[\w \-./:,=+%]|#\d+;)*", part) for part in parts), label
+    assert all(re.fullmatch(r"(?:[\w \-./:,=+]|#\d+;)*", part) for part in parts), label
     return "\n".join(re.sub(r"#(\d+);", lambda match: chr(int(match[1])), part) for part in parts)
 
 
