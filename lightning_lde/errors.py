@@ -14,6 +14,7 @@ __all__ = [
     "LakeNotFoundError",
     "LakeURLError",
     "MissingDependencyError",
+    "NodeNotFoundError",
     "QueryError",
     "RecordingWarning",
     "RowsError",
@@ -45,6 +46,10 @@ class RowsError(LDEError, ValueError):
 
 class RunNotFoundError(LDEError, LookupError):
     """No run, or more than one, answers to an id or a prefix of it."""
+
+
+class NodeNotFoundError(LDEError, LookupError):
+    """Nothing in a lake, or more than one thing, answers to an id, the beginning of one, or a name."""
 
 
 class ArtifactNotFoundError(LDEError, FileNotFoundError):

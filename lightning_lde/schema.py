@@ -86,6 +86,8 @@ class Relation:
     USED_PIPELINE = "used_pipeline"
     RAN_IN = "ran_in"
     RAN_CODE = "ran_code"
+    STARTED_WITH = "started_with"
+    EVALUATED = "evaluated"
     PRODUCED = "produced"
     RESUMED_FROM = "resumed_from"
     REPRODUCES = "reproduces"

@@ -163,12 +163,15 @@ class RunFacts:
         if self._are_sharded(trainer):
             return
         weights = self._first_weights = FirstWeights(module.state_dict())
+        relation = Relation.STARTED_WITH if trainer.state.fn == "fit" else Relation.EVALUATED
 
         def fingerprint() -> None:
             self._weights_id = weights.fingerprint()
             if self._weights_id is None:
                 self._recorder.say_once("weights", "the first weights changed while they were fingerprinted")
-            elif self._recorder.run.weights_start_id is None:
+                return
+            link_run(self._recorder, relation, "weights", self._weights_id)
+            if self._recorder.run.weights_start_id is None:
                 self._recorder.update(weights_start_id=self._weights_id)
 
         self._weights_known = self._recorder.describe_later(fingerprint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lightning_lde.capture._checkpoints import checkpoint_fingerprint
 from lightning_lde.capture._code import capture_code
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment
@@ -18,6 +19,7 @@ __all__ = [
     "capture_code",
     "capture_environment",
     "capture_seeds",
+    "checkpoint_fingerprint",
     "describe_dataset",
     "describe_loader",
     "describe_pipeline",

@@ -37,11 +37,12 @@ def weights_fingerprint(state: Mapping[str, Tensor] | nn.Module) -> str | None:
     if tensors is None:
         return None
     for name in sorted(tensors, key=str):
-        _update(digest, str(name), tensors[name])
+        add_to_digest(digest, str(name), tensors[name])
     return digest.hexdigest()[:32]
 
 
-def _update(digest: Any, name: str, tensor: Any) -> None:
+def add_to_digest(digest: Any, name: str, tensor: Any) -> None:
+    """Add name, type, shape and bytes of a tensor; nothing of a value that is none."""
     import torch
 
     if not isinstance(tensor, torch.Tensor):

@@ -18,7 +18,7 @@ import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
 from lightning_lde import current
-from lightning_lde.capture import redact
+from lightning_lde.capture import checkpoint_fingerprint, redact
 from lightning_lde.errors import RecordingWarning, StoreError, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._buffer import Buffer
@@ -376,7 +376,7 @@ class Recorder:
             path: The path under which the run keeps it.
             kind: ``"checkpoint"`` or another word.
             score: What a checkpoint was chosen by.
-            weights_id: The fingerprint of the weights in it.
+            weights_id: The fingerprint of the weights in it; of a checkpoint it is found out where it is not given.
         """
         segment = self.segment
 
@@ -391,6 +391,9 @@ class Recorder:
                 why = "was gone before it could be stored" if gone else f"could not be read and was not stored: {error}"
                 self.add_event("artifact", f"{path} {why}", level="warning")
                 return
+            found = weights_id
+            if found is None and kind == "checkpoint":
+                found = checkpoint_fingerprint(source)
             artifact = Artifact(
                 run_id=self.run_id,
                 segment=segment,
@@ -399,7 +402,7 @@ class Recorder:
                 size_bytes=size_bytes,
                 object_id=object_id,
                 score=score,
-                weights_id=weights_id,
+                weights_id=found,
                 recorded_at=utc_now(),
             )
             self._buffer.add("artifacts", artifact)
