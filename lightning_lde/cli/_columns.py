@@ -90,7 +90,9 @@ def cells(values: Sequence[Any], width: int) -> list[str]:
     ]
 
 
-def print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, indent: int = 2) -> None:
+def print_columns(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int, indent: int = 2, whole: bool = False
+) -> None:
     """Write rows of a key and cells in as many blocks of columns as the width needs.
 
     Args:
@@ -98,19 +100,37 @@ def print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width:
         rows: Of each the key and a cell for each head; cells that are too long are shortened.
         width: Columns of the page.
         indent: Spaces before each line.
+        whole: True for figures, which are of no use without their middle: rather more blocks.
     """
     from rich.cells import cell_len
 
     key_width = min(max((cell_len(row[0]) for row in rows), default=0), max(18, width * 2 // 5))
     room = width - indent - key_width
-    per_block = max(1, room // (NARROWEST_COLUMN + GAP))
-    for start in range(0, len(heads), per_block):
-        block = range(start, min(start + per_block, len(heads)))
-        wanted = [max(cell_len(heads[n]), *(cell_len(row[n + 1]) for row in rows)) for n in block]
-        widths = fair_widths(wanted, room - GAP * len(block))
+    wanted = [max(cell_len(head), *(cell_len(row[n + 1]) for row in rows)) for n, head in enumerate(heads)]
+    least = wanted if whole else [min(each, NARROWEST_COLUMN) for each in wanted]
+    for block in blocks(least, room):
+        widths = fair_widths([wanted[n] for n in block], room - GAP * len(block))
         lines = [["", *(heads[n] for n in block)], *([row[0], *(row[n + 1] for n in block)] for row in rows)]
         for number, line in enumerate(lines):
             say(_line(line, [key_width, *widths], indent), **({"bold": True} if number == 0 else {}))
+
+
+def blocks(least: Sequence[int], room: int) -> list[list[int]]:
+    """Positions of columns, in as few blocks as hold the least width of each; never an empty block.
+
+    Example:
+        >>> blocks([10, 10, 10], 24)
+        [[0, 1], [2]]
+    """
+    found: list[list[int]] = []
+    left = -1
+    for number, each in enumerate(least):
+        left -= each + GAP
+        if left < 0:
+            found.append([])
+            left = room - each - GAP
+        found[-1].append(number)
+    return found
 
 
 def fair_widths(wanted: Sequence[int], room: int) -> list[int]:
@@ -135,7 +155,7 @@ def fair_widths(wanted: Sequence[int], room: int) -> list[int]:
 def column_width(n_columns: int, key_width: int, width: int) -> int:
     """The width that each of several equal columns may take beside the keys."""
     room = width - 2 - min(key_width, max(18, width * 2 // 5))
-    per_block = min(n_columns, max(1, room // (NARROWEST_COLUMN + GAP)))
+    per_block = len(blocks([NARROWEST_COLUMN] * n_columns, room)[0])
     return room // per_block - GAP
 
 

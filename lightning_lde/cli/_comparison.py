@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_lde.cli._columns import cells, column_width, page_width, print_columns, say, shortened
 from lightning_lde.cli._output import text
@@ -46,15 +47,16 @@ def print_comparison(comparison: RunComparison, *, everything: bool) -> None:
     _print_runs(comparison.runs, width)
     for section in comparison.sections:
         _print_section(section, labels, width, everything)
-    for label, code in zip(labels[1:], comparison.code, strict=True):
-        _print_code(code, f"code, {labels[0]} to {label}", width, everything)
+        if section.title == "code":
+            for code, others in _with_labels(comparison.code, labels[1:]):
+                _print_code(code, f"code, {labels[0]} to {others}", width, everything)
     _print_metrics(comparison, labels, width, everything)
     for label, met in zip(labels[1:], comparison.evaluations, strict=True):
         _print_evaluations(met, labels[0], label, width)
     for group in comparison.groups:
         _print_group(group, comparison, width)
     if not everything:
-        _print_rest(comparison)
+        _print_rest(comparison, width)
 
 
 def _print_runs(runs: Sequence[RunHead], width: int) -> None:
@@ -96,8 +98,22 @@ def _differs_among(fact: Fact, unrecorded: Sequence[int]) -> bool:
 
 def _print_facts(facts: Sequence[Fact], labels: Sequence[str], width: int) -> None:
     room = column_width(len(labels), max(len(fact.key) for fact in facts), width)
-    rows = [(shortened(fact.key, width * 2 // 5), *cells(fact.values, room)) for fact in facts]
+    rows = [(shortened(fact.key, width * 2 // 5), *cells(_rounded(fact), room)) for fact in facts]
     print_columns(labels, rows, width=width)
+
+
+def _rounded(fact: Fact) -> tuple[Any, ...]:
+    """Values of a fact; nobody reads nanoseconds of a duration."""
+    if fact.key != "duration_s":
+        return fact.values
+    return tuple(round(value, 3) if isinstance(value, float) else value for value in fact.values)
+
+
+def _with_labels(differences: Sequence[CodeDifference], labels: Sequence[str]) -> Iterator[tuple[CodeDifference, str]]:
+    """Each difference once, with the runs that have it: runs of a sweep share their code."""
+    for number, code in enumerate(differences):
+        if code not in differences[:number]:
+            yield code, ", ".join(label for label, other in zip(labels, differences, strict=True) if other == code)
 
 
 def _print_code(code: CodeDifference, title: str, width: int, everything: bool) -> None:
@@ -114,7 +130,7 @@ def _print_code(code: CodeDifference, title: str, width: int, everything: bool) 
     _print_more(0 if everything else len(lines) - MOST_DIFF_LINES, "more lines")
 
 
-def _diff_style(line: str) -> dict[str, str | bool]:
+def _diff_style(line: str) -> dict[str, Any]:
     if line.startswith(("diff ", "+++", "---")):
         return {"bold": True}
     return {"fg": {"+": "green", "-": "red", "@": "cyan"}[line[0]]} if line[:1] in {"+", "-", "@"} else {}
@@ -129,7 +145,7 @@ def _print_metrics(comparison: RunComparison, labels: Sequence[str], width: int,
     if any(figures and figures.n > 1 for metric in shown for figures in metric.figures):
         say("  ± is a 95 % interval over points of one curve: it says nothing of what another run would give")
     rows = [row for metric in shown for row in _metric_rows(metric, labels[0])]
-    print_columns(labels, rows, width=width)
+    print_columns(labels, rows, width=width, whole=True)
     _print_more(len(metrics) - len(shown), "more metrics")
 
 
@@ -150,8 +166,9 @@ def _metric_rows(metric: MetricComparison, first: str) -> Iterator[tuple[str, ..
     if any(curves):
         differing = [curve for curve in curves if curve]
         yield _row(f"leaves {first} at", [curve and _parting(curve, curve.first_different) for curve in curves], "")
-        beyond = f"beyond {differing[0].tolerance:g} at"
-        yield _row(beyond, [curve and _parting(curve, curve.first_beyond) for curve in curves], "")
+        if any(curve.first_beyond != curve.first_different for curve in differing):
+            beyond = f"beyond {differing[0].tolerance:g} at"
+            yield _row(beyond, [curve and _parting(curve, curve.first_beyond) for curve in curves], "")
         yield _row("largest difference", [curve and _largest(curve) for curve in curves], "")
         yield _row("mean |difference|", [curve and _mean(curve) for curve in curves], "")
 
@@ -177,7 +194,7 @@ def _mean_words(interval: Interval | None) -> str:
     if interval is None:
         return _NOTHING
     half = "" if math.isnan(interval.high) else f" ± {interval.high - interval.mean:.2g}"
-    return f"{_number(interval.mean)}{half} (n={interval.n})"
+    return f"{interval.mean:.4g}{half} (n={interval.n})"
 
 
 def _parting(curve: CurveDifference, point: PairedPoint | None) -> str:
@@ -211,7 +228,7 @@ def _print_evaluations(met: Sequence[EvaluationDifference], first: str, second: 
         how = "paired by task, Student's t" if each.is_paired else "not paired, Welch's t"
         say(f"    {each.n_common} common tasks of {each.n_first} and {each.n_second}: {how}")
         rows = [_score_row(score) for score in each.scores]
-        print_columns([first, second, f"{second} − {first}"], rows, width=width, indent=4)
+        print_columns([first, second, f"{second} − {first}"], rows, width=width, indent=4, whole=True)
 
 
 def _score_row(score: ScoreDifference) -> tuple[str, ...]:
@@ -240,15 +257,17 @@ def _print_group(group: SeedGroup, comparison: RunComparison, width: int) -> Non
         words = _NOTHING if against is None else _difference_words(against.difference, against.low, against.high)
         rows.append((figure.name, _mean_words(figure.interval), *([] if is_first else [words])))
     if rows:
-        print_columns(heads, rows, width=width)
+        print_columns(heads, rows, width=width, whole=True)
 
 
-def _print_rest(comparison: RunComparison) -> None:
+def _print_rest(comparison: RunComparison, width: int) -> None:
     equal = [(section.title, len(section.facts) - len(section.differences)) for section in comparison.sections]
     metrics = sum(not metric.differs for metric in comparison.metrics)
     parts = [f"{title} {n}" for title, n in [*equal, ("metrics", metrics)] if n]
     if parts:
-        say(f"\nequal and not shown: {', '.join(parts)}; --all shows them", dim=True)
+        say("")
+        for line in textwrap.wrap(f"equal and not shown: {', '.join(parts)}; --all shows them", width):
+            say(line, dim=True)
 
 
 def _print_more(n: int, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -16,8 +17,9 @@ TIMEOUT_S = 20.0
 LONGEST_SECTION_LINES = 5000
 LARGEST_ANSWER = 20_000_000
 
-_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
+_DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
 _NO_SURPRISES = ("--no-pager", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
+_REDACTED = "<redacted"
 _SECTION = re.compile(r"^(?=diff --git )", re.MULTILINE)
 
 
@@ -59,17 +61,14 @@ def compare_code(
         return CodeDifference(is_equal=None, missing=absent)
     ours, theirs = first.get("diff") or "", second.get("diff") or ""
     if first["commit"] == second["commit"] and ours == theirs:
-        # Equal cut diffs say nothing of what was cut.
-        cut = _is_cut(ours)
-        return CodeDifference(
-            is_equal=None if cut else True,
-            missing="both recorded diffs were cut, and are equal up to there" if cut else None,
-        )
+        return _equal(ours, theirs)
     refused = "no repository was given to look in"
     if repository is not None:
         diff, refused = _ask_git(Path(repository), first, second)
+        if diff == "":
+            return _equal(ours, theirs)
         if diff is not None:
-            return CodeDifference(is_equal=not diff, diff=diff or None, how="git, commits with their recorded changes")
+            return CodeDifference(is_equal=False, diff=diff, how="git, commits with their recorded changes")
     if first["commit"] == second["commit"]:
         return _same_commit(ours, theirs, refused)
     return CodeDifference(is_equal=False, missing=f"the commits differ, and {refused}")
@@ -84,8 +83,13 @@ def _unrecorded(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | No
     return None
 
 
-def _is_cut(diff: str) -> bool:
-    return re.search(r"^<diff cut here after \d+ characters>$", diff[-200:], re.MULTILINE) is not None
+def _equal(first: str, second: str) -> CodeDifference:
+    """Equal as recorded, which says nothing of what was cut off or redacted."""
+    if any(re.search(r"^<diff cut here after \d+ characters>$", diff[-200:], re.MULTILINE) for diff in (first, second)):
+        return CodeDifference(is_equal=None, missing="the recorded changes are equal up to where they were cut")
+    if _REDACTED in first or _REDACTED in second:
+        return CodeDifference(is_equal=None, missing="the recorded changes are equal but for what was redacted in them")
+    return CodeDifference(is_equal=True)
 
 
 def _same_commit(first: str, second: str, refused: str) -> CodeDifference:
@@ -196,8 +200,8 @@ class _Git:
                     timeout=TIMEOUT_S,
                     check=True,
                 )
-            except (ValueError, subprocess.SubprocessError) as error:
-                raise _RefusedError(why) from error
+            except (ValueError, NotADirectoryError, FileNotFoundError, subprocess.SubprocessError) as error:
+                raise _RefusedError(why if shutil.which("git") else "git is not installed") from error
             output.seek(0)
             return output.read(LARGEST_ANSWER).decode("utf-8", errors="replace")
 
