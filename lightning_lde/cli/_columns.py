@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -81,13 +82,19 @@ def cells(values: Sequence[Any], width: int) -> list[str]:
     """
     words = [value_words(value) for value in values]
     shown = [shortened(each, width) for each in words]
-    if len(set(shown)) == len(set(words)):
-        return shown
-    start = max(0, _n_common([each for each in words if len(each) > width]) - width // 3)
-    return [
-        each if shown[number] == each else shortened(f"…{each[start : start + width - 2]}…", width)
-        for number, each in enumerate(words)
-    ]
+    if len(set(shown)) < len(set(words)):
+        start = max(0, _n_common([each for each in words if len(each) > width]) - width // 3)
+        shown = [
+            each if each == whole else shortened(f"…{whole[start : start + width - 2]}…", width)
+            for each, whole in zip(shown, words, strict=True)
+        ]
+    if len(set(shown)) < len(set(words)):
+        # Differences at several places, or in what cannot be printed.
+        shown = [
+            each if each == whole else f"{shortened(whole, width - 7)} {_digest(whole)}"
+            for each, whole in zip(shown, words, strict=True)
+        ]
+    return shown
 
 
 def print_columns(
@@ -104,9 +111,10 @@ def print_columns(
     """
     from rich.cells import cell_len
 
-    key_width = min(max((cell_len(row[0]) for row in rows), default=0), max(18, width * 2 // 5))
-    room = width - indent - key_width
     wanted = [max(cell_len(head), *(cell_len(row[n + 1]) for row in rows)) for n, head in enumerate(heads)]
+    left = width - indent - sum(wanted) - GAP * len(wanted)
+    key_width = min(max((cell_len(row[0]) for row in rows), default=0), max(18, width * 2 // 5, left))
+    room = width - indent - key_width
     least = wanted if whole else [min(each, NARROWEST_COLUMN) for each in wanted]
     for block in blocks(least, room):
         widths = fair_widths([wanted[n] for n in block], room - GAP * len(block))
@@ -178,6 +186,10 @@ def _is_ambiguous(value: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def _digest(words: str) -> str:
+    return hashlib.sha256(words.encode("utf-8", "backslashreplace")).hexdigest()[:6]
 
 
 def _n_common(words: Sequence[str]) -> int:

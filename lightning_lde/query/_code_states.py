@@ -77,7 +77,10 @@ def compare_code(
 def _unrecorded(first: Mapping[str, Any], second: Mapping[str, Any]) -> str | None:
     sides = [("first", first), ("second", second)]
     if without := [name for name, row in sides if not row.get("commit")]:
-        return f"no commit was recorded for the {' and the '.join(without)} run"
+        hashes = [row.get("entry_point_hash") for _, row in sides]
+        words = "are equal" if hashes[0] == hashes[1] else "differ"
+        known = f"; the programs that were started {words}" if None not in hashes else ""
+        return f"no commit was recorded for the {' and the '.join(without)} run{known}"
     if without := [name for name, row in sides if row.get("dirty") and not row.get("diff")]:
         return f"the {' and the '.join(without)} run had uncommitted changes that were not recorded"
     return None

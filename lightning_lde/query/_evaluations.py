@@ -114,7 +114,7 @@ def evaluations(rows: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
             kept.append(row)
     return [
         Evaluation(setting=setting, scores={score: _means(kept, score) for score in SCORES})
-        for setting, (_, kept) in sorted(newest.items(), key=lambda item: repr(item[0]))
+        for setting, (_, kept) in sorted(newest.items(), key=_by_setting)
     ]
 
 
@@ -206,6 +206,10 @@ def _one_each(pairs: list[tuple[Evaluation, Evaluation]]) -> list[tuple[Evaluati
     """Pairs in which both sides have no other partner."""
     ones, others = ([id(pair[side]) for pair in pairs] for side in (0, 1))
     return [pair for pair in pairs if ones.count(id(pair[0])) == 1 and others.count(id(pair[1])) == 1]
+
+
+def _by_setting(item: tuple[Setting, object]) -> list[tuple[bool, Any]]:
+    return [(value is not None, value) for value in item[0]]
 
 
 def _means(rows: list[Mapping[str, Any]], score: str) -> dict[_TaskKey, float]:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.query._details import RunDetails
-from lightning_lde.query._evaluations import SCORES, evaluation_title
+from lightning_lde.query._details import Row, RunDetails
+from lightning_lde.query._environments import mapping_of
+from lightning_lde.query._evaluations import SCORES, Setting
 from lightning_lde.query._records import SYSTEM, RunRecords, metric_title
+from lightning_lde.schema import canonical_json
 
 if TYPE_CHECKING:
     from lightning_lde.statistics import Interval, MeanDifference
+
+_SEED_NAMES = {"seed", "seeds", "random_seed", "random_state", "manual_seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +76,15 @@ def seed_groups(records: Sequence[RunRecords]) -> list[SeedGroup]:
 
 def _all_but_seed(details: RunDetails) -> Any:
     run = details.run
-    uses = frozenset((row["relation"], row["dataset_config_id"]) for row in details.data)
-    return (*(run[name] for name in ("pipeline_config_id", "code_id", "environment_id", "world_size")), uses)
+    ids = [run[name] for name in ("pipeline_config_id", "code_id", "environment_id", "world_size")]
+    return (*ids, frozenset(canonical_json([row["relation"], _use(row)]) for row in details.data))
+
+
+def _use(row: Row) -> Row:
+    """What makes the use of a data set, but for the seeds in its settings: a sampler of tasks has one."""
+    settings = {name: value for name, value in mapping_of(row["settings"]).items() if name.lower() not in _SEED_NAMES}
+    facts = ("dataset_id", "split", "n_samples", "indices_hash", "transforms", "sampler", "batch_size", "drop_last")
+    return {**{name: row[name] for name in (*facts, "num_workers", "collate_fn")}, "settings": settings}
 
 
 def _over_seeds(numbers: Sequence[int], seeds: Sequence[int], records: Sequence[RunRecords]) -> dict[str, list[float]]:
@@ -86,7 +97,7 @@ def _over_seeds(numbers: Sequence[int], seeds: Sequence[int], records: Sequence[
         for evaluation in records[number].evaluations:
             for score in SCORES:
                 values = list(evaluation.scores[score].values())
-                name = f"{evaluation_title(evaluation.setting)}: {score}"
+                name = f"{score} ({_setting_words(evaluation.setting)})"
                 rows.setdefault(name, {})[number] = math.fsum(values) / len(values)
     found = {}
     for name, row in rows.items():
@@ -94,6 +105,13 @@ def _over_seeds(numbers: Sequence[int], seeds: Sequence[int], records: Sequence[
             by_seed = {seed: [row[n] for n in numbers if seeds[n] == seed] for seed in {seeds[n] for n in numbers}}
             found[name] = [math.fsum(each) / len(each) for _, each in sorted(by_seed.items())]
     return found
+
+
+def _setting_words(setting: Setting) -> str:
+    steps = "" if setting.inner_steps is None else f"{setting.inner_steps} inner steps"
+    where = " ".join(part for part in (setting.dataset, setting.split) if part)
+    tasks = f"{setting.ways}-way {setting.shots}-shot"
+    return ", ".join(part for part in (steps, setting.method, where, tasks) if part)
 
 
 def _seed_figure(name: str, values: list[float], first: list[float] | None) -> SeedFigure:

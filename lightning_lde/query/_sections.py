@@ -178,4 +178,5 @@ def _placed(data: Sequence[Sequence[Row]]) -> list[dict[int, Row]]:
 
 def _use(row: Row) -> dict[str, Any]:
     facts = {name: value for name, value in row.items() if name not in _NOT_DATA}
-    return {**facts, "settings": mapping_of(row["settings"])}
+    settings = mapping_of(row["settings"])
+    return {**facts, "settings": settings} if settings else facts
