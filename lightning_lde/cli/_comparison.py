@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_lde.cli._columns import cells, column_width, page_width, print_columns, say, shortened
 from lightning_lde.cli._output import text
@@ -34,6 +35,7 @@ MOST_FACTS = 60
 MOST_METRICS = 20
 MOST_DIFF_LINES = 80
 _NOTHING = "–"
+_Thing = TypeVar("_Thing")
 
 
 def print_comparison(comparison: RunComparison, *, everything: bool) -> None:
@@ -156,25 +158,30 @@ def _metric_rows(metric: MetricComparison, first: str) -> Iterator[tuple[str, ..
         yield (name, *(_NOTHING if each is None else f"{_number(each.last[1])} (n=1)" for each in figures))
         return
     yield (name, *("" for _ in figures))
-    yield _row("last", [each and _at(each.last) for each in figures])
+    yield _row("last", figures, lambda each: _at(each.last))
     for word in (metric.better,) if metric.better else ("lowest", "highest"):
-        yield _row(f"best, {word}" if metric.better else word, [each and _at(getattr(each, word)) for each in figures])
-    yield _row(
-        f"mean of last {max(each.n_window for each in figures if each)}", [each and _window(each) for each in figures]
-    )
-    yield _row("points", [each and str(each.n) for each in figures])
-    if any(curves):
-        differing = [curve for curve in curves if curve]
-        yield _row(f"leaves {first} at", [curve and _parting(curve, curve.first_different) for curve in curves], "")
+        title = f"best, {word}" if metric.better else word
+        yield _row(title, figures, functools.partial(_extreme, word))
+    n_window = max(each.n_window for each in figures if each)
+    yield _row(f"mean of last {n_window}", figures, _window)
+    yield _row("points", figures, lambda each: str(each.n))
+    if differing := [curve for curve in curves if curve]:
+        yield _row(f"leaves {first} at", curves, lambda curve: _parting(curve, curve.first_different), "")
         if any(curve.first_beyond != curve.first_different for curve in differing):
             beyond = f"beyond {differing[0].tolerance:g} at"
-            yield _row(beyond, [curve and _parting(curve, curve.first_beyond) for curve in curves], "")
-        yield _row("largest difference", [curve and _largest(curve) for curve in curves], "")
-        yield _row("mean |difference|", [curve and _mean(curve) for curve in curves], "")
+            yield _row(beyond, curves, lambda curve: _parting(curve, curve.first_beyond), "")
+        yield _row("largest difference", curves, _largest, "")
+        yield _row("mean |difference|", curves, _mean, "")
 
 
-def _row(name: str, words: Sequence[str | None], nothing: str = _NOTHING) -> tuple[str, ...]:
-    return (f"  {name}", *(nothing if each is None else each for each in words))
+def _extreme(word: str, figures: CurveFigures) -> str:
+    return _at(figures.lowest if word == "lowest" else figures.highest)
+
+
+def _row(
+    name: str, things: Sequence[_Thing | None], words: Callable[[_Thing], str], nothing: str = _NOTHING
+) -> tuple[str, ...]:
+    return (f"  {name}", *(nothing if each is None else words(each) for each in things))
 
 
 def _at(point: tuple[int | None, float] | None) -> str:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from lightning_lde import Lake, LDECallback, Recorder
 from lightning_lde.errors import ConfigurationError, RunNotFoundError
+from lightning_lde.fewshot import EpisodeResults
 from lightning_lde.query import MISSING, RunComparison, RunRecords, compare_records, compare_runs, read_records
 
 QUIET: Mapping[str, Any] = {
@@ -292,3 +293,82 @@ def test_many_points_of_a_long_run(lake_path: Path) -> None:
     assert curve is not None
     assert (curve.n_common, curve.n_different) == (3000, 1)
     assert curve.first_different == curve.largest
+
+
+class Tasks(torch.utils.data.Dataset[Any]):
+    """Evaluated tasks with ids, drawn by a seed of their own."""
+
+    def __init__(self, n: int, first: int, seed: int) -> None:
+        self.n, self.first, self.seed = n, first, seed
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.zeros(1)
+
+    def episode_id(self, index: int) -> str:
+        return f"task {self.first + index}"
+
+    def lde_facts(self) -> dict[str, Any]:
+        return {"name": "birds", "fingerprint": "f", "fingerprint_method": "given", "n_samples": 10}
+
+    def lde_config(self) -> dict[str, Any]:
+        return {"split": "test", "settings": {"ways": 5, "seed": self.seed}, "sampler": "Tasks"}
+
+
+class Judge(pl.LightningModule):
+    def __init__(self, method: str, accuracies: list[float]) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(1, 1)
+        self.method, self.accuracies = method, accuracies
+
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
+        n = len(self.accuracies)
+        results = EpisodeResults(
+            method=self.method, index=list(range(n)), classes=[[index] for index in range(n)], ways=5, shots=1,
+            queries=10, inner_steps=[None] * n, loss=[1 - each for each in self.accuracies], accuracy=self.accuracies,
+        )  # fmt: skip
+        return {"episodes": results}
+
+
+def judge(path: Path, name: str, accuracies: Any, *, method: str = "maml", first: int = 0, seed: int = 0) -> None:
+    pl.seed_everything(seed, verbose=False)
+    callback = LDECallback(path, project="p", name=name, on_error="raise", system_metrics_every_s=None)
+    values = [float(each) for each in accuracies]
+    loader = DataLoader(Tasks(len(values), first, seed), batch_size=len(values))
+    pl.Trainer(callbacks=[callback], **QUIET).test(Judge(method, values), loader, verbose=False)
+
+
+def test_evaluated_tasks_of_real_runs_are_paired_by_their_ids(lake_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first = rng.uniform(0.3, 0.7, 20)
+    second = np.clip(first + rng.normal(0.05, 0.02, 20), 0, 1)
+    judge(lake_path, "one", first)
+    judge(lake_path, "same tasks", second, method="pretraining")
+    judge(lake_path, "other tasks", second, first=100)
+    comparison = compare_runs(Lake(lake_path), ["one", "same tasks", "other tasks"])
+    [[paired], [unpaired]] = comparison.evaluations
+    expected = stats.ttest_rel(second, first).confidence_interval(0.95)
+    accuracy = paired.scores[0]
+    assert (paired.is_paired, paired.n_common, accuracy.n_pairs) == (True, 20, 20)
+    assert (accuracy.low, accuracy.high) == pytest.approx((expected.low, expected.high))
+    assert (paired.first.method, paired.second.method) == ("maml", "pretraining")
+    wide = stats.ttest_ind(second, first, equal_var=False).confidence_interval(0.95)
+    assert (unpaired.is_paired, unpaired.scores[0].n_pairs) == (False, 0)
+    assert (unpaired.scores[0].low, unpaired.scores[0].high) == pytest.approx((wide.low, wide.high))
+    shown = comparison.as_dict()["evaluations"][0][0]
+    assert (shown["n_first"], shown["n_second"], shown["second"]["dataset"]) == (20, 20, "birds")
+
+
+def test_seeds_of_samplers_are_seeds(lake_path: Path) -> None:
+    values = {0: [0.5, 0.7], 1: [0.3, 0.4], 2: [0.9, 0.8]}
+    for seed, accuracies in values.items():
+        judge(lake_path, f"seed {seed}", accuracies, seed=seed)
+    [group] = compare_runs(Lake(lake_path), [f"seed {seed}" for seed in values]).groups
+    [accuracy, _] = group.figures
+    expected = stats.ttest_1samp([np.mean(each) for each in values.values()], 0.0).confidence_interval(0.95)
+    assert accuracy.name == "accuracy (maml, birds test, 5-way 1-shot)"
+    assert (accuracy.interval.low, accuracy.interval.high, accuracy.interval.n) == pytest.approx(
+        (expected.low, expected.high, 3)
+    )
