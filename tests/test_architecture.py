@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "diversity": set(),
     "statistics": set(),
     "recording": {"capture", "columns", "current", "lake", "schema", "system"},
-    "query": {"lake", "schema"},
+    "query": {"lake", "schema", "statistics"},
     "system": set(),
     "testing": {"lake", "schema"},
     "_lightning": {"capture", "lake", "recording", "schema"},

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from lightning_lde import __version__
+from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
@@ -53,5 +54,5 @@ def app() -> None:
     """
 
 
-for command in (init, runs, show, lineage, data, sql, correlate, report, sync):
+for command in (init, runs, show, compare, lineage, data, sql, correlate, report, sync):
     app.add_command(command)

@@ -1,24 +1,69 @@
-"""Questions to a lake: SQL views, runs in detail, lineage, versions of data sets."""
+"""Questions to a lake: SQL views, runs in detail and side by side, lineage, versions of data sets."""
 
+from lightning_lde.query._code_states import CodeDifference, compare_code
+from lightning_lde.query._compare import (
+    MetricComparison,
+    RunComparison,
+    RunHead,
+    compare_records,
+    compare_runs,
+    is_telling,
+)
+from lightning_lde.query._curves import CurveDifference, PairedPoint, compare_curves
 from lightning_lde.query._data_versions import Affected, DataUse, DataVersion, data_history, data_impact
 from lightning_lde.query._details import RunDetails, run_details
+from lightning_lde.query._differences import MISSING, Fact, compare_nested, differences
+from lightning_lde.query._environments import EnvironmentComparison, compare_environments
+from lightning_lde.query._evaluations import EvaluationDifference, ScoreDifference, evaluation_title
+from lightning_lde.query._figures import CurveFigures
 from lightning_lde.query._graph import Edge
 from lightning_lde.query._lake import Lake
 from lightning_lde.query._lineage import Lineage, Step, lineage
 from lightning_lde.query._nodes import Node
+from lightning_lde.query._records import MetricKey, RunRecords, metric_title, read_records
+from lightning_lde.query._repetitions import SeedFigure, SeedGroup
+from lightning_lde.query._sections import Section
 
 __all__ = [
+    "MISSING",
     "Affected",
+    "CodeDifference",
+    "CurveDifference",
+    "CurveFigures",
     "DataUse",
     "DataVersion",
     "Edge",
+    "EnvironmentComparison",
+    "EvaluationDifference",
+    "Fact",
     "Lake",
     "Lineage",
+    "MetricComparison",
+    "MetricKey",
     "Node",
+    "PairedPoint",
+    "RunComparison",
     "RunDetails",
+    "RunHead",
+    "RunRecords",
+    "ScoreDifference",
+    "Section",
+    "SeedFigure",
+    "SeedGroup",
     "Step",
+    "compare_code",
+    "compare_curves",
+    "compare_environments",
+    "compare_nested",
+    "compare_records",
+    "compare_runs",
     "data_history",
     "data_impact",
+    "differences",
+    "evaluation_title",
+    "is_telling",
     "lineage",
+    "metric_title",
+    "read_records",
     "run_details",
 ]
