@@ -11,6 +11,7 @@ import click
 from lightning_lde import __version__
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._study_commands import correlate, report
+from lightning_lde.cli._variability import variability
 from lightning_lde.errors import LDEError
 
 
@@ -51,5 +52,5 @@ def app() -> None:
     """
 
 
-for command in (init, runs, show, sql, correlate, report, sync):
+for command in (init, runs, show, sql, correlate, report, variability, sync):
     app.add_command(command)

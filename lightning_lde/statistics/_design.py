@@ -92,7 +92,7 @@ def _gram(factors: Sequence[IntArray], n: int) -> FloatArray:
         for j, other in enumerate(centred, 1):
             gram[i, j] = ((one.T @ other) ** 2).sum()
     norms = np.sqrt(np.diag(gram))
-    return gram / np.outer(norms, norms)
+    return np.asarray(gram / np.outer(norms, norms), dtype=np.float64)
 
 
 def interaction_of(codes: Mapping[str, IntArray], taken: list[str], n: int) -> tuple[str, IntArray] | None:

@@ -76,11 +76,11 @@ def pooled_deviation(
     if freedom == 0:
         return None
     squares = math.fsum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    most, least = stats.chi2.ppf([0.5 + confidence / 2.0, 0.5 - confidence / 2.0], freedom)
+    least, most = (float(stats.chi2.ppf(level, freedom)) for level in (0.5 - confidence / 2.0, 0.5 + confidence / 2.0))
     return PooledDeviation(
         sd=math.sqrt(squares / freedom),
-        low=math.sqrt(squares / float(most)),
-        high=math.sqrt(squares / float(least)),
+        low=math.sqrt(squares / most),
+        high=math.sqrt(squares / least),
         degrees_of_freedom=freedom,
         n=n,
         n_cells=len(groups),

@@ -192,14 +192,14 @@ def _component(
 def _alone(y: FloatArray, name: str, confidence: float) -> VarianceComponent:
     """The variance of values without any factor, with the chi-square interval."""
     squares, freedom = float(((y - y.mean()) ** 2).sum()), y.size - 1
-    low, high = stats.chi2.ppf([0.5 + confidence / 2.0, 0.5 - confidence / 2.0], freedom)
+    least, most = (float(stats.chi2.ppf(level, freedom)) for level in (0.5 - confidence / 2.0, 0.5 + confidence / 2.0))
     return VarianceComponent(
         name=name,
         levels=y.size,
         degrees_of_freedom=freedom,
         variance=squares / freedom,
-        variance_low=squares / float(low),
-        variance_high=squares / float(high),
+        variance_low=squares / most,
+        variance_high=squares / least,
         share=1.0,
         share_low=1.0,
         share_high=1.0,
