@@ -14,6 +14,7 @@ from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._study_commands import correlate, report
+from lightning_lde.cli._variability import variability
 from lightning_lde.errors import LDEError
 
 
@@ -54,5 +55,5 @@ def app() -> None:
     """
 
 
-for command in (init, runs, show, compare, lineage, data, sql, correlate, report, sync):
+for command in (init, runs, show, compare, lineage, data, sql, correlate, variability, report, sync):
     app.add_command(command)

@@ -31,7 +31,7 @@ def settings_sql(project: str) -> str:
     return f"""\
 with evaluated as (
     select r.tags->>'settings' as settings_id, r.started_at from runs r
-    where r.project = {_quoted(project)} and r.status = 'finished' and r.run_id in (select run_id from episodes))
+    where r.project = {quoted(project)} and r.status = 'finished' and r.run_id in (select run_id from episodes))
 select settings_id, count(*) as n_runs, max(started_at) as newest from evaluated
 group by settings_id order by settings_id is null, newest desc, settings_id"""
 
@@ -99,8 +99,8 @@ def ask(lake: Lake, name: str, sql: str) -> QueryResult:
 
 
 def _taken(project: str, settings_id: str | None) -> str:
-    settings = "is null" if settings_id is None else f"= {_quoted(settings_id)}"
-    return f"r.project = {_quoted(project)} and r.status = 'finished' and (r.tags->>'settings') {settings}"
+    settings = "is null" if settings_id is None else f"= {quoted(settings_id)}"
+    return f"r.project = {quoted(project)} and r.status = 'finished' and (r.tags->>'settings') {settings}"
 
 
 def _checked(metric: str) -> str:
@@ -109,5 +109,6 @@ def _checked(metric: str) -> str:
     return metric
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A word as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"

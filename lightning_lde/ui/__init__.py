@@ -1,5 +1,6 @@
-"""Pages and reports: pure functions from figures to HTML."""
+"""Pages and reports: pure functions from figures to HTML and text."""
 
 from lightning_lde.ui._report import study_report, verdict
+from lightning_lde.ui._variability import variability_text
 
-__all__ = ["study_report", "verdict"]
+__all__ = ["study_report", "variability_text", "verdict"]
