@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "automatic": {"callback"},
     "study": {"callback", "capture", "diversity", "fewshot", "lake", "query", "schema", "statistics"},
     "ui": {"statistics", "study"},
-    "cli": {"lake", "query", "recording", "study", "ui"},
+    "cli": {"lake", "query", "recording", "statistics", "study", "ui"},
 }
 
 

@@ -42,7 +42,7 @@ def shortened(words: str, width: int) -> str:
 
     Example:
         >>> shortened("a long name of a run", 11), shortened("short", 11)
-        ('a lon… a run', 'short')
+        ('a lon…a run', 'short')
     """
     from rich.cells import cell_len, set_cell_size
 

@@ -166,9 +166,9 @@ def _metric_rows(metric: MetricComparison, first: str) -> Iterator[tuple[str, ..
     yield _row(f"mean of last {n_window}", figures, _window)
     yield _row("points", figures, lambda each: str(each.n))
     if differing := [curve for curve in curves if curve]:
-        yield _row(f"leaves {first} at", curves, lambda curve: _parting(curve, curve.first_different), "")
+        yield _row(f"leaves {first}", curves, lambda curve: _parting(curve, curve.first_different), "")
         if any(curve.first_beyond != curve.first_different for curve in differing):
-            beyond = f"beyond {differing[0].tolerance:g} at"
+            beyond = f"beyond {differing[0].tolerance:g}"
             yield _row(beyond, curves, lambda curve: _parting(curve, curve.first_beyond), "")
         yield _row("largest difference", curves, _largest, "")
         yield _row("mean |difference|", curves, _mean, "")
