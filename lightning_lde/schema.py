@@ -153,6 +153,7 @@ class Dataset(Record):
     fingerprint: str | None = None
     fingerprint_method: str | None = None
     licence: str | None = None
+    modified_at: datetime | None = None
     diversity: float | None = None
     diversity_low: float | None = None
     diversity_high: float | None = None

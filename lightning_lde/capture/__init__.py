@@ -5,7 +5,8 @@ from __future__ import annotations
 from lightning_lde.capture._code import capture_code
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment
-from lightning_lde.capture._loaders import describe_loader, loaders_of
+from lightning_lde.capture._loaders import LoaderLook, describe_loader, describe_look, loaders_of, look_at_loader
+from lightning_lde.capture._pace import FINGERPRINTS, Pace
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._redaction import REDACTED, redact, redact_argv, redact_text
 from lightning_lde.capture._seeds import capture_seeds
@@ -14,17 +15,22 @@ from lightning_lde.capture._values import flatten_params, json_safe
 from lightning_lde.capture._weights import weights_fingerprint
 
 __all__ = [
+    "FINGERPRINTS",
     "REDACTED",
+    "LoaderLook",
+    "Pace",
     "capture_code",
     "capture_environment",
     "capture_seeds",
     "describe_dataset",
     "describe_loader",
+    "describe_look",
     "describe_pipeline",
     "describe_pipeline_config",
     "flatten_params",
     "json_safe",
     "loaders_of",
+    "look_at_loader",
     "redact",
     "redact_argv",
     "redact_text",
