@@ -40,18 +40,24 @@ class Settings(NamedTuple):
 
     pipeline: Pipeline
     config: PipelineConfig
+    made_with: Mapping[str, Any]
 
     @property
     def identity(self) -> str:
         """Equal for trainings that may be one run: class, hyper-parameters and seed, but not how long they go on."""
         seed = capture.capture_seeds().get("PL_GLOBAL_SEED")
-        facts = {"module_class": self.pipeline.module_class, "hparams": self.config.hparams, "seed": seed}
+        facts = {"module_class": self.pipeline.module_class, "hparams": self.made_with, "seed": seed}
         return content_id("runs", facts)
 
 
 def settings_of(trainer: pl.Trainer, module: pl.LightningModule) -> Settings:
     """Describe a module and its settings."""
-    return Settings(capture.describe_pipeline(module), capture.describe_pipeline_config(module, trainer))
+    return Settings(
+        capture.describe_pipeline(module),
+        capture.describe_pipeline_config(module, trainer),
+        # `datamodule` is no attribute of every Trainer.
+        capture.constructor_hparams(module, getattr(trainer, "datamodule", None)),
+    )
 
 
 class RunFacts:

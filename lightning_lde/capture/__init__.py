@@ -10,7 +10,7 @@ from lightning_lde.capture._pace import FINGERPRINTS, Pace
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._redaction import REDACTED, redact, redact_argv, redact_text
 from lightning_lde.capture._seeds import capture_seeds
-from lightning_lde.capture._settings import describe_pipeline_config
+from lightning_lde.capture._settings import constructor_hparams, describe_pipeline_config
 from lightning_lde.capture._values import flatten_params, json_safe
 from lightning_lde.capture._weights import weights_fingerprint
 
@@ -22,6 +22,7 @@ __all__ = [
     "capture_code",
     "capture_environment",
     "capture_seeds",
+    "constructor_hparams",
     "describe_dataset",
     "describe_loader",
     "describe_look",
