@@ -56,9 +56,16 @@ def contents_of(look: Look, pace: Pace) -> dict[str, Content]:
         content = _attempt(value, look.own.get("root"), pace)
         if content is not None:
             found[name] = content
-    if not any(content.modified_at for content in found.values()):
+    if not any(content.modified_at for content in found.values()) and not _has_samples(look, found):
         found |= _folder(look, pace)
     return found
+
+
+def _has_samples(look: Look, found: Mapping[str, Content]) -> bool:
+    """Whether an array of numbers or a table has a row for each sample; lists of names say what is elsewhere."""
+    values = [look.own[name] for name in found]
+    rows = [value for value in values if _arrays.is_array(value) or is_frame(value) or arrow_table(value) is not None]
+    return any(len(value.shape) > 1 and len(value) == look.n for value in rows)
 
 
 def _attempt(value: Any, root: object, pace: Pace) -> Content | None:
