@@ -300,7 +300,8 @@ def _batching(loader: object, sampler: object) -> dict[str, Any]:
     collate = get(loader, "collate_fn")
     return {
         "sampler": _sampler_words(sampler),
-        "batch_size": _whole(get(loader, "batch_size", get(get(loader, "batch_sampler"), "batch_size"))),
+        # A loader with a batch sampler of its own says None.
+        "batch_size": _whole(get(loader, "batch_size") or get(get(loader, "batch_sampler"), "batch_size")),
         "drop_last": _flag(get(loader, "drop_last")),
         "num_workers": _whole(get(loader, "num_workers")),
         "collate_fn": callable_path(collate) if callable(collate) else None,
