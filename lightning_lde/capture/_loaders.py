@@ -301,7 +301,7 @@ def _batching(loader: object, sampler: object) -> dict[str, Any]:
     return {
         "sampler": _sampler_words(sampler),
         # A loader with a batch sampler of its own says None.
-        "batch_size": _whole(get(loader, "batch_size") or get(get(loader, "batch_sampler"), "batch_size")),
+        "batch_size": _whole(get(loader, "batch_size") or get(_batch_sampler(loader), "batch_size")),
         "drop_last": _flag(get(loader, "drop_last")),
         "num_workers": _whole(get(loader, "num_workers")),
         "collate_fn": callable_path(collate) if callable(collate) else None,
@@ -317,9 +317,15 @@ def _flag(value: object) -> bool | None:
 
 
 def _sampler_of(loader: object) -> object:
-    batches = get(loader, "batch_sampler")
+    batches = _batch_sampler(loader)
     custom = batches is not None and get(loader, "batch_size") is None
     return batches if custom else get(loader, "sampler")
+
+
+def _batch_sampler(loader: object) -> object:
+    batches = get(loader, "batch_sampler")
+    # What Lightning puts around it to predict.
+    return get(batches, "_batch_sampler", batches) if has_base(batches, "_IndexBatchSamplerWrapper") else batches
 
 
 def _sampler_words(sampler: object) -> str | None:
