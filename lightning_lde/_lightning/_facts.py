@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -77,6 +78,7 @@ class RunFacts:
         self._configs: dict[tuple[str, int], DatasetConfig] = {}
         # What an earlier segment found out stays.
         self._seeds: dict[str, Any] = dict(recorder.run.seeds.get("loaders", {}))
+        self._pipeline: Pipeline | None = None
         self._weights_id: str | None = None
         self._weights_known = threading.Event()
         self._weights_known.set()
@@ -100,6 +102,7 @@ class RunFacts:
         except Exception as error:
             recorder.say_once("weights", f"the first weights have no fingerprint: {words_of(error)}")
         recorder.describe_later(functools.partial(describe_process, recorder))
+        self._pipeline = settings.pipeline
         recorder.record("pipelines", settings.pipeline)
         recorder.record("pipeline_configs", config)
         recorder.record("params", *capture.flatten_params(config.pipeline_config_id, config.hparams))
@@ -202,6 +205,11 @@ class RunFacts:
         if weights_id is not None:
             self._recorder.update(weights_end_id=weights_id)
             link_run(self._recorder, Relation.PRODUCED, "weights", weights_id)
+        if self._pipeline is not None and self._pipeline.n_parameters is None:
+            # Lazy parameters have a shape by now; the pipeline is still the one that it was.
+            now = capture.describe_pipeline(module)
+            counts = {"n_parameters": now.n_parameters, "n_trainable": now.n_trainable}
+            self._recorder.record("pipelines", replace(self._pipeline, recorded_at=now.recorded_at, **counts))
 
     def save_checkpoints(self, trainer: pl.Trainer) -> None:
         """The checkpoints of the run that are on the disk now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 from typing import Any
@@ -92,7 +91,7 @@ def _layer(part: Any, parameters: list[Any]) -> dict[str, Any]:
         facts["n_trainable"] = trainable
     # By the names of the constructor: what else lies in a module changes from one release of torch to the next.
     values = get(part, "__dict__") or {}
-    settings = {name: values[name] for name in _arguments_of(type(part)) if _is_simple(values.get(name))}
+    settings = {name: values[name] for name in parameter_names(type(part)) if _is_simple(values.get(name))}
     if settings:
         facts["settings"] = redact(hide_paths(json_safe(settings)))
     return facts
@@ -101,11 +100,6 @@ def _layer(part: Any, parameters: list[Any]) -> dict[str, Any]:
 def _is_simple(value: object) -> bool:
     items = value if isinstance(value, (list, tuple)) and len(value) <= _MAX_SEQUENCE else [value]
     return value is not None and all(isinstance(item, (bool, int, float, str)) for item in items)
-
-
-@functools.lru_cache(maxsize=1024)
-def _arguments_of(cls: type) -> tuple[str, ...]:
-    return tuple(parameter_names(cls))
 
 
 def _source_hash(cls: type) -> str | None:

@@ -294,3 +294,23 @@ def test_exact_reads_what_cheap_does_not(tmp_path: Path, monkeypatch: pytest.Mon
 def test_another_word_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="data_fingerprint is 'all': give one of cheap, exact"):
         LDECallback(tmp_path, data_fingerprint="all")
+
+
+def test_lazy_parameters_are_counted_when_they_have_a_shape(tmp_path: Path) -> None:
+    class Lazy(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Sequential(torch.nn.LazyLinear(2))
+
+    module = Lazy()
+    assert capture.describe_pipeline(module).n_parameters is None
+
+    class Starts(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            pl_module.net(torch.zeros(1, 4))
+
+    module.configure_optimizers = lambda: None  # type: ignore[method-assign,assignment,return-value]
+    tool = trainer(tmp_path, LDECallback(tmp_path / "lake"), Starts(), max_epochs=1)
+    tool.fit(module, DataLoader(_tensors(8), 4))
+    found = Lake(tmp_path / "lake").sql("select n_parameters, n_trainable from pipelines").to_pylist()
+    assert found == [{"n_parameters": 10, "n_trainable": 10}]
