@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_lde._lightning import CallbackBase, SessionOptions, TrainerSession, trainers, update_bases
+from lightning_lde.capture import FINGERPRINTS
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording import check_interval
@@ -58,6 +59,8 @@ class LDECallback(CallbackBase):
         storage_options: fsspec's options for the lake's protocol, for S3 as s3fs spells them.
         artifacts: ``"checkpoints"`` keeps the checkpoints that are on the disk when a fit ends, well or not;
             ``"none"`` keeps no files.
+        data_fingerprint: ``"cheap"`` tells data sets apart by a sample of what is larger than 64 MiB; ``"exact"``
+            reads all of it in the background, and the end of a fit waits for that.
         flush_every_s: Seconds between two writes of the background thread.
         system_metrics_every_s: Seconds between two readings of processor, memory, GPUs, throughput and time spent
             waiting for data; None for none.
@@ -65,8 +68,8 @@ class LDECallback(CallbackBase):
         on_error: ``"warn"`` says once what could not be recorded, ``"raise"`` raises.
 
     Raises:
-        ConfigurationError: If ``artifacts``, ``on_resume`` or ``on_error`` is not one of its words, or an interval is
-            no positive number of seconds.
+        ConfigurationError: If ``artifacts``, ``data_fingerprint``, ``on_resume`` or ``on_error`` is not one of its
+            words, or an interval is no positive number of seconds.
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example::
@@ -85,6 +88,7 @@ class LDECallback(CallbackBase):
         tags: Mapping[str, str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
         artifacts: str = "checkpoints",
+        data_fingerprint: str = "cheap",
         flush_every_s: float = 5.0,
         system_metrics_every_s: float | None = 10.0,
         on_resume: str = "continue",
@@ -95,6 +99,7 @@ class LDECallback(CallbackBase):
         _check_word("artifacts", artifacts, {"checkpoints", "none"})
         _check_word("on_error", on_error, {"warn", "raise"})
         _check_word("on_resume", on_resume, {"continue", "new"})
+        _check_word("data_fingerprint", data_fingerprint, set(FINGERPRINTS))
         check_interval("flush_every_s", flush_every_s)
         if system_metrics_every_s is not None:
             check_interval("system_metrics_every_s", system_metrics_every_s)
@@ -112,6 +117,7 @@ class LDECallback(CallbackBase):
             recording=recording,
             keep_checkpoints=artifacts == "checkpoints",
             continue_run=on_resume == "continue",
+            data_fingerprint=data_fingerprint,
         )
         self._on_error = on_error
         self._forget_runs()

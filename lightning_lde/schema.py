@@ -155,6 +155,7 @@ class Dataset(Record):
     fingerprint: str | None = None
     fingerprint_method: str | None = None
     licence: str | None = None
+    modified_at: datetime | None = None
     diversity: float | None = None
     diversity_low: float | None = None
     diversity_high: float | None = None

@@ -228,6 +228,7 @@ def test_ids_of_content_can_be_computed_from_the_document(
     assert len(facts) >= 3
     if table == "pipeline_configs":
         assert facts["trainer"].pop("loggers") == ["CSVLogger"]
+        assert facts["trainer"].pop("accelerator") == "CPUAccelerator"
         callbacks = [name for name in facts["trainer"]["callbacks"] if not re.search("Bar|Summary|Monitor", name)]
         assert len(callbacks) < len(facts["trainer"]["callbacks"])
         facts["trainer"]["callbacks"] = callbacks

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +28,8 @@ _ROLES = {
 }
 
 WEIGHTS_TIMEOUT_S = 60.0
+_PATIENCE_S = {False: 20.0, True: 6 * 3600.0}
+_INTERRUPTED_PATIENCE_S = 2.0
 
 _EPISODE_COLUMNS = ("method", "index", "classes", "inner_steps", "loss", "accuracy", "ways", "shots", "queries")
 
@@ -35,19 +39,25 @@ class Settings(NamedTuple):
 
     pipeline: Pipeline
     config: PipelineConfig
+    made_with: Mapping[str, Any]
 
     @property
     def identity(self) -> str:
         """Equal for trainings that may be one run: class, hyper-parameters and seed, but not how long they go on."""
         seed = capture.capture_seeds().get("PL_GLOBAL_SEED")
-        facts = {"module_class": self.pipeline.module_class, "hparams": self.config.hparams, "seed": seed}
+        facts = {"module_class": self.pipeline.module_class, "hparams": self.made_with, "seed": seed}
         return content_id("runs", facts)
 
 
 def settings_of(trainer: pl.Trainer, module: pl.LightningModule) -> Settings:
     """Describe a module and its settings."""
     pipeline = capture.describe_pipeline(module)
-    return Settings(pipeline, capture.describe_pipeline_config(module, trainer, pipeline=pipeline))
+    return Settings(
+        pipeline,
+        capture.describe_pipeline_config(module, trainer, pipeline=pipeline),
+        # `datamodule` is no attribute of every Trainer.
+        capture.constructor_hparams(module, getattr(trainer, "datamodule", None)),
+    )
 
 
 class RunFacts:
@@ -55,12 +65,19 @@ class RunFacts:
 
     Args:
         recorder: Where they go; its segment is open.
+        data_fingerprint: ``"cheap"`` reads a sample of what is large, ``"exact"`` all of it.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, *, data_fingerprint: str = "cheap") -> None:
         self._recorder = recorder
         self.clock = recorder.clock
-        self._loaders: dict[tuple[str, int], tuple[object, DatasetConfig]] = {}
+        self._pace = capture.Pace(fingerprint=data_fingerprint, gently=True)
+        self._data_known: list[threading.Event] = []
+        self._loaders: dict[tuple[str, int], object] = {}
+        self._configs: dict[tuple[str, int], DatasetConfig] = {}
+        # What an earlier segment found out stays.
+        self._seeds: dict[str, Any] = dict(recorder.run.seeds.get("loaders", {}))
+        self._pipeline: Pipeline | None = None
         self._weights_id: str | None = None
         self._weights_known = threading.Event()
         self._weights_known.set()
@@ -85,6 +102,7 @@ class RunFacts:
         except Exception as error:
             recorder.say_once("weights", f"the first weights have no fingerprint: {words_of(error)}")
         recorder.describe_later(functools.partial(describe_process, recorder))
+        self._pipeline = settings.pipeline
         recorder.record("pipelines", settings.pipeline)
         recorder.record("pipeline_configs", config)
         recorder.record("params", *capture.flatten_params(config.pipeline_config_id, config.hparams))
@@ -106,20 +124,53 @@ class RunFacts:
     def describe_loaders(self, role: str, loaders: object) -> None:
         """The data sets behind loaders, and how they are used; said once per segment.
 
+        Here they are only looked at; what they hold is read in the background, in the order of the calls.
+
         Args:
             role: ``"train"``, ``"val"``, ``"test"`` or ``"predict"``.
             loaders: What the Trainer has for that role, None where there is nothing.
         """
         if loaders is None or (role, 0) in self._loaders:
             return
-        for index, (_, loader) in enumerate(capture.loaders_of(loaders)):
-            dataset, config = capture.describe_loader(loader)
-            self._recorder.record("datasets", dataset)
-            self._recorder.record("dataset_configs", config)
-            self._loaders[role, index] = (getattr(loader, "dataset", None), config)
-            link_run(self._recorder, _ROLES[role], "dataset_config", config.dataset_config_id)
-            if self._recorder.run.dataset_config_id is None:
-                self._recorder.update(dataset_config_id=config.dataset_config_id)
+        for index, (name, loader) in enumerate(capture.loaders_of(loaders)):
+            self._loaders[role, index] = getattr(loader, "dataset", None)
+            look = capture.look_at_loader(loader)
+            describe = functools.partial(self._describe_data, (role, index), name, look)
+            self._data_known.append(self._recorder.describe_later(describe))
+
+    def _describe_data(self, place: tuple[str, int], name: str, look: capture.LoaderLook) -> None:
+        recorder, role = self._recorder, place[0]
+        dataset, config = capture.describe_look(look, self._pace)
+        if self._pace.is_hurried:
+            recorder.say_once("data", f"the {role} data was not read to its end, only its structure may be known")
+        recorder.record("datasets", dataset)
+        recorder.record("dataset_configs", config)
+        self._configs[place] = config
+        link_run(recorder, _ROLES[role], "dataset_config", config.dataset_config_id)
+        facts: dict[str, Any] = {}
+        if recorder.run.dataset_config_id is None:
+            facts["dataset_config_id"] = config.dataset_config_id
+        if look.seeds:
+            self._seeds[f"{role}.{name}"] = dict(look.seeds)
+            facts["seeds"] = {**recorder.run.seeds, "loaders": dict(self._seeds)}
+        if facts:
+            recorder.update(**facts)
+
+    def wait_for_data(self, *, interrupted: bool) -> None:
+        """Wait until the data is described, before the segment ends; what takes longer is described by its structure.
+
+        Args:
+            interrupted: Whether the process was asked to end.
+        """
+        patience_s = _INTERRUPTED_PATIENCE_S if interrupted else _PATIENCE_S[self._pace.exact]
+        deadline = time.monotonic() + patience_s
+        try:
+            done = all(known.wait(max(0.0, deadline - time.monotonic())) for known in self._data_known)
+        except KeyboardInterrupt:
+            # It is this that the user does not want to wait for; the end of the segment is still to be written.
+            done = False
+        if not done:
+            self._pace.hurry()
 
     def take_episodes(self, trainer: pl.Trainer, role: str, outputs: Any, dataloader_idx: int) -> None:
         """Rows of evaluated few-shot tasks, where a step returned any.
@@ -133,11 +184,19 @@ class RunFacts:
         results = outputs.get("episodes") if isinstance(outputs, Mapping) else None
         if not all(hasattr(results, name) for name in _EPISODE_COLUMNS):
             return
-        dataset, config = self._loaders.get((role, dataloader_idx), (None, None))
         # During a fit the weights change from batch to batch; a fingerprint for each would cost too much.
         weights_id = None if trainer.state.fn == "fit" else self._known_weights_id()
-        rows = episode_rows(self._recorder.run, results, dataset, config, weights_id=weights_id)
-        self._recorder.record("episodes", *rows)
+        place, run = (role, dataloader_idx), self._recorder.run
+
+        def record() -> None:
+            dataset, config = self._loaders.get(place), self._configs.get(place)
+            self._recorder.record("episodes", *episode_rows(run, results, dataset, config, weights_id=weights_id))
+
+        if all(known.is_set() for known in self._data_known):
+            record()
+        else:
+            # The rows name the data that they belong to, which is being described: they come after it.
+            self._recorder.describe_later(record)
         if trainer.world_size > 1:
             self._recorder.say_once("episodes", "tasks evaluated on ranks other than zero are not recorded")
 
@@ -147,6 +206,11 @@ class RunFacts:
         if weights_id is not None:
             self._recorder.update(weights_end_id=weights_id)
             link_run(self._recorder, Relation.PRODUCED, "weights", weights_id)
+        if self._pipeline is not None and self._pipeline.n_parameters is None:
+            # Lazy parameters have a shape by now; the pipeline is still the one that it was.
+            now = capture.describe_pipeline(module)
+            row = replace(self._pipeline, n_parameters=now.n_parameters, n_trainable=now.n_trainable)
+            self._recorder.record("pipelines", replace(row, recorded_at=now.recorded_at))
 
     def save_checkpoints(self, trainer: pl.Trainer) -> None:
         """The checkpoints of the run that are on the disk now."""

@@ -38,6 +38,7 @@ class SessionOptions:
         recording: Further arguments of ``Recorder``.
         keep_checkpoints: Whether the checkpoints on the disk are stored when a fit ends.
         continue_run: Whether training that goes on from a checkpoint may go on in its run.
+        data_fingerprint: ``"cheap"`` or ``"exact"``.
     """
 
     storage: LakeStorage
@@ -46,6 +47,7 @@ class SessionOptions:
     recording: Mapping[str, Any]
     keep_checkpoints: bool
     continue_run: bool
+    data_fingerprint: str = "cheap"
 
 
 class TrainerSession:
@@ -145,7 +147,7 @@ class TrainerSession:
         recorder, is_new = self._recorder_for(trainer, resumes)
         other = None if resumes is None or resumes.run_id == recorder.run_id else resumes.run_id
         self._sampler = MetricSampler(functools.partial(_log_sampled, recorder))
-        self._facts = RunFacts(recorder)
+        self._facts = RunFacts(recorder, data_fingerprint=self._options.data_fingerprint)
         recorder.start_segment(stage)
         self._facts.describe_run(trainer, module, settings, resumed_from=other)
         if is_new:
@@ -199,6 +201,8 @@ class TrainerSession:
         self._sampler = None
         if recorder is None or not recorder.is_open:
             return
+        if self._facts is not None:
+            self._facts.wait_for_data(interrupted=status in {RunStatus.INTERRUPTED, RunStatus.REQUEUED})
         if self._options.keep_checkpoints and self._facts is not None and trainer.state.fn == "fit":
             try:
                 self._facts.save_checkpoints(trainer)

@@ -6,27 +6,34 @@ from lightning_lde.capture._checkpoints import checkpoint_fingerprint
 from lightning_lde.capture._code import capture_code
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment
-from lightning_lde.capture._loaders import describe_loader, loaders_of
+from lightning_lde.capture._loaders import LoaderLook, describe_loader, describe_look, loaders_of, look_at_loader
+from lightning_lde.capture._pace import FINGERPRINTS, Pace
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._redaction import REDACTED, redact, redact_argv, redact_text
 from lightning_lde.capture._seeds import capture_seeds
-from lightning_lde.capture._settings import describe_pipeline_config
+from lightning_lde.capture._settings import constructor_hparams, describe_pipeline_config
 from lightning_lde.capture._values import flatten_params, json_safe
 from lightning_lde.capture._weights import weights_fingerprint
 
 __all__ = [
+    "FINGERPRINTS",
     "REDACTED",
+    "LoaderLook",
+    "Pace",
     "capture_code",
     "capture_environment",
     "capture_seeds",
     "checkpoint_fingerprint",
+    "constructor_hparams",
     "describe_dataset",
     "describe_loader",
+    "describe_look",
     "describe_pipeline",
     "describe_pipeline_config",
     "flatten_params",
     "json_safe",
     "loaders_of",
+    "look_at_loader",
     "redact",
     "redact_argv",
     "redact_text",

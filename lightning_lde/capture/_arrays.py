@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+from lightning_lde.capture._pace import Pace
 from lightning_lde.schema import canonical_json
 
 MAX_BYTES = 64 * 2**20
@@ -13,6 +15,9 @@ MAX_BYTES = 64 * 2**20
 
 _SAMPLE_BYTES = 16 * 2**20
 _MAX_SAMPLED_ROWS = 4096
+_PIECE_BYTES = 4 * 2**20
+_ROWS_AT_ONCE = 32
+_LIST_ITEMS = 16_384
 _MAX_LABELS = 50_000_000
 _MAX_CLASSES = 10_000
 
@@ -58,37 +63,63 @@ def raw_bytes(value: Any, rows: Any = None) -> memoryview:
     return memoryview(tensor.view(torch.uint8).numpy())
 
 
-def fingerprint(arrays: list[Any]) -> tuple[str, str]:
+def fingerprint(arrays: list[Any], pace: Pace | None = None) -> tuple[str, str]:
     """A hash over shapes, types and bytes of arrays with equal first dimension, and how it was made.
 
-    Up to 64 MiB every byte counts; above, at most 4,096 evenly spaced rows with at most 16 MiB, the first
-    and the last among them.
+    Up to 64 MiB every byte counts, with an exact pace always; above, at most 4,096 evenly spaced rows with at most
+    16 MiB, the first and the last among them.
 
     Args:
         arrays: Tensors or arrays, each of shape (n, ...).
+        pace: How to go on.
 
     Returns:
         32 hexadecimal digits and the method in words.
 
     Raises:
+        HurriedError: If the pace says so.
         RuntimeError: If a tensor has no bytes; other errors of torch and numpy pass too.
     """
+    pace = pace or Pace()
     total = sum(map(size_bytes, arrays))
     rows, method = None, "sha256 of content"
-    if total > MAX_BYTES:
-        rows = _spread(min(len(array) for array in arrays), total)
+    if total > MAX_BYTES and not pace.exact:
+        rows = spread(min(len(array) for array in arrays), total)
         method = f"sha256 of {len(rows)} evenly spaced rows"
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(canonical_json([dtype_name(array), list(array.shape)]).encode())
-        digest.update(raw_bytes(array, rows))
+        for piece in _pieces(array, rows):
+            digest.update(piece)
+            pace.breathe()
     return digest.hexdigest()[:32], method
 
 
-def _spread(n_rows: int, total_bytes: int) -> Any:
+def _pieces(array: Any, rows: Any) -> Iterator[memoryview]:
+    """The bytes of an array, or of some of its rows, in pieces of at most some MiB."""
+    if not array.shape:
+        yield raw_bytes(array)
+        return
+    n_rows = len(array) if rows is None else len(rows)
+    per_piece = max(1, _PIECE_BYTES * len(array) // max(1, size_bytes(array)))
+    if rows is not None:
+        # Each row may be a page that has to come from a disk.
+        per_piece = min(per_piece, _ROWS_AT_ONCE)
+    for first in range(0, n_rows, per_piece):
+        last = min(first + per_piece, n_rows)
+        yield raw_bytes(array[first:last]) if rows is None else raw_bytes(array, rows[first:last])
+
+
+def spread(n_rows: int, total_bytes: int) -> Any:
+    """Evenly spaced positions, as many as may be read: int64 of shape (k,), the first and the last among them.
+
+    Args:
+        n_rows: How many there are.
+        total_bytes: Their size together.
+    """
     import numpy as np
 
-    affordable = _SAMPLE_BYTES * n_rows // total_bytes
+    affordable = _SAMPLE_BYTES * n_rows // max(1, total_bytes)
     count = max(2, min(n_rows, _MAX_SAMPLED_ROWS, affordable))
     return np.unique(np.arange(count, dtype=np.int64) * (n_rows - 1) // (count - 1))
 
@@ -120,15 +151,26 @@ def class_counts(labels: object) -> dict[str, int]:
     return {str(label): int(count) for label, count in zip(classes.tolist(), counts.tolist(), strict=True)}
 
 
-def indices_array(indices: object) -> Any:
-    """Indices as an int64 array of shape (n,), None if they are nothing of the kind."""
+def indices_array(indices: object, pace: Pace | None = None) -> Any:
+    """Indices as an int64 array of shape (n,), None if they are nothing of the kind.
+
+    Raises:
+        HurriedError: If the pace says so.
+    """
     import numpy as np
 
     if is_array(indices):
         indices = indices.detach().cpu() if hasattr(indices, "detach") else indices
     elif not isinstance(indices, (list, tuple, range)):
         return None
-    values = np.asarray(indices)
+    if isinstance(indices, (list, tuple)) and len(indices) > _LIST_ITEMS and pace is not None:
+        parts = []
+        for first in range(0, len(indices), _LIST_ITEMS):
+            parts.append(np.asarray(indices[first : first + _LIST_ITEMS]))
+            pace.breathe()
+        values = np.concatenate(parts)
+    else:
+        values = np.asarray(indices)
     if values.ndim != 1 or (values.dtype.kind not in "iu" and len(values)):
         return None
     return values.astype(np.int64)

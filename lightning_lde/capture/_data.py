@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_lde.capture import _arrays
-from lightning_lde.capture._access import call, class_path, get, has_base, is_a, length, own
+from lightning_lde.capture._access import call, class_path, get, has_base, is_a, length
+from lightning_lde.capture._columns import arrow_table, fingerprint_table, is_frame
+from lightning_lde.capture._contents import contents_of
+from lightning_lde.capture._files import are_files, fingerprint_files
+from lightning_lde.capture._looks import Look, look_at
+from lightning_lde.capture._pace import HurriedError, Pace
 from lightning_lde.capture._redaction import redact, redact_text
+from lightning_lde.capture._source import is_library
 from lightning_lde.capture._values import hide_paths, json_safe
 from lightning_lde.schema import Dataset, canonical_json, content_id, utc_now
 
@@ -27,19 +33,22 @@ _FACTS: Mapping[str, type] = {
     "fingerprint_method": str,
     "licence": str,
 }
-_MAX_CHAIN = 32
+_LABEL_NAMES = ("targets", "labels", "target", "label", "y")
 
 
-def describe_dataset(dataset: object) -> Dataset:
+def describe_dataset(dataset: object, *, fingerprint: str = "cheap") -> Dataset:
     """Describe the content of a data set, whoever uses it and however.
 
-    An object with a method ``lde_facts()`` is believed. Otherwise tensors, ``TensorDataset``, torchvision's
-    data sets in memory, Hugging Face data sets and concatenations are fingerprinted by content; of anything
-    else only the structure is known (class and length), and ``fingerprint_method`` says so. A ``Subset``
-    is described as the data set that it was taken from. No sample is drawn, so no transform runs.
+    An object with a method ``lde_facts()`` is believed. Otherwise tensors, ``TensorDataset``, torchvision's data sets
+    in memory and in folders, Hugging Face data sets, Arrow tables, data frames, files, and what is made of such are
+    fingerprinted by content; so is what lies in the attributes of a data set of the user's own. Of anything else,
+    such as a stream, only the structure is known (class and length), and ``fingerprint_method`` says so. A
+    ``Subset``, and a wrapper of the same length, is described as the data set that it was taken from. No sample is
+    drawn, so no transform runs.
 
     Args:
         dataset: Any object.
+        fingerprint: ``"cheap"`` reads a sample of what is large, ``"exact"`` reads all of it.
 
     Returns:
         The row; its id covers fingerprint, method and number of samples.
@@ -51,34 +60,51 @@ def describe_dataset(dataset: object) -> Dataset:
         >>> row.n_samples, row.class_counts, row.sample_shape, row.fingerprint_method
         (4, {'0': 1, '1': 3}, [3], 'sha256 of content')
     """
-    root = chain_of(dataset)[-1]
-    facts = {name: value for name, value in _facts_of(root).items() if value is not None}
+    return dataset_of(look_at(dataset), Pace(fingerprint=fingerprint))
+
+
+def dataset_of(look: Look, pace: Pace) -> Dataset:
+    """Describe the content of a data set that was looked at before.
+
+    Args:
+        look: The look at it, or at a part of it.
+        pace: How to go on; hurried, only the structure is described.
+    """
+    root = look.chain[-1]
+    try:
+        found = _facts_of(root, pace)
+    except HurriedError:
+        found = _plain_facts(root)
+    facts = {name: value for name, value in found.items() if value is not None}
     if "fingerprint" not in facts:
-        facts |= _structure(root, facts)
+        facts |= _structure(root.thing, facts)
     facts.setdefault("fingerprint_method", "unknown")
     identity = {name: facts.get(name) for name in ("fingerprint", "fingerprint_method", "n_samples")}
     return Dataset(dataset_id=content_id("datasets", identity), recorded_at=utc_now(), **facts)
 
 
-def chain_of(dataset: object) -> list[object]:
-    """The data set, the one it is a ``Subset`` of, and so on to the root."""
-    chain = [dataset]
-    while len(chain) < _MAX_CHAIN and has_base(chain[-1], "Subset") and own(chain[-1], "dataset") is not None:
-        if callable(get(chain[-1], "lde_facts")):
-            break
-        chain.append(own(chain[-1], "dataset"))
-    return chain
+def rows_used(look: Look, pace: Pace) -> Any:
+    """The rows of the root that subsets leave, int64 of shape (n,), None for all of them or where it is not known.
 
+    Args:
+        look: The look at the outermost data set.
+        pace: How to go on.
 
-def subset_indices(chain: list[object]) -> Any:
-    """The rows of the root that a chain of subsets leaves, int64 of shape (n,), None for all of them."""
+    Raises:
+        HurriedError: If the pace says so.
+    """
     rows = None
     try:
-        for link in reversed(chain[:-1]):
-            chosen = _arrays.indices_array(own(link, "indices"))
-            rows = chosen if rows is None or chosen is None else rows[chosen]
-            if rows is None:
-                return None
+        for link in reversed(look.chain):
+            if has_base(link.thing, "Subset") and link.inner is not None:
+                chosen = _arrays.indices_array(link.own.get("indices"), pace)
+                if chosen is None:
+                    return None
+            elif (chosen := _hugging_face_rows(link)) is None:
+                continue
+            rows = chosen if rows is None else rows[chosen]
+    except HurriedError:
+        raise
     except Exception:
         return None
     return rows
@@ -89,18 +115,25 @@ def indices_hash(rows: Any) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()[:32]
 
 
-def _facts_of(root: object) -> dict[str, Any]:
-    if (given := _believed(root)) is not None:
+def _facts_of(root: Look, pace: Pace) -> dict[str, Any]:
+    if (given := _believed(root.thing)) is not None:
         return given
-    common = {"name": type(root).__name__, "n_samples": length(root)}
-    for describe in (_concatenation, _tensors, _hugging_face, _in_memory):
+    common = _plain_facts(root)
+    for describe in (_parts, _tensors, _hugging_face, _in_memory, _files, _table, _attributes):
         try:
-            found = describe(root)
+            found = describe(root, pace)
+        except HurriedError:
+            raise
         except Exception:
             found = None
         if found is not None:
             return {**common, **found}
-    return {**common, "kind": "iterable" if common["n_samples"] is None else "map"}
+    return common
+
+
+def _plain_facts(root: Look) -> dict[str, Any]:
+    kind = "iterable" if root.n is None else "map"
+    return {"name": type(root.thing).__name__, "n_samples": root.n, "kind": kind}
 
 
 def _believed(root: object) -> dict[str, Any] | None:
@@ -117,17 +150,19 @@ def _structure(root: object, facts: Mapping[str, Any]) -> dict[str, str]:
     return {"fingerprint": hashlib.sha256(text.encode()).hexdigest()[:32], "fingerprint_method": "structure"}
 
 
-def _content(arrays: list[Any]) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "sample_shape": [int(size) for size in arrays[0].shape[1:]],
-        "sample_dtype": _arrays.dtype_name(arrays[0]),
-        "size_bytes": sum(map(_arrays.size_bytes, arrays)),
-    }
+def _content(arrays: list[Any], pace: Pace) -> dict[str, Any]:
+    facts: dict[str, Any] = {**_shape_of(arrays[0]), "size_bytes": sum(map(_arrays.size_bytes, arrays))}
     try:
-        facts["fingerprint"], facts["fingerprint_method"] = _arrays.fingerprint(arrays)
+        facts["fingerprint"], facts["fingerprint_method"] = _arrays.fingerprint(arrays, pace)
+    except HurriedError:
+        raise
     except Exception:
         facts["fingerprint"] = None
     return facts
+
+
+def _shape_of(array: Any) -> dict[str, Any]:
+    return {"sample_shape": [int(size) for size in array.shape[1:]], "sample_dtype": _arrays.dtype_name(array)}
 
 
 def _classes(labels: object, *, names: object = None) -> dict[str, Any]:
@@ -139,58 +174,174 @@ def _classes(labels: object, *, names: object = None) -> dict[str, Any]:
     return {"class_counts": counts, "n_classes": n_classes or None}
 
 
-def _tensors(root: object) -> dict[str, Any] | None:
-    if _arrays.is_array(root) and length(root) is not None:
-        return {"kind": "tensors", **_content([root])}
-    tensors = own(root, "tensors")
-    if not has_base(root, "TensorDataset") or not isinstance(tensors, tuple) or not tensors:
+def _parts(root: Look, pace: Pace) -> dict[str, Any] | None:
+    """A concatenation, a stack, or a user's data set made of others."""
+    if not root.parts:
+        return None
+    stacked = not has_base(root.thing, "ConcatDataset", "ChainDataset")
+    digests, methods = [], set()
+    for name, part in root.parts:
+        row, rows = dataset_of(part, pace), rows_used(part, pace)
+        digest = [row.fingerprint, row.n_samples, None if rows is None else indices_hash(rows)]
+        digests.append([name, *digest] if stacked else digest)
+        methods.add(str(row.fingerprint_method))
+        pace.breathe()
+    contents = {} if is_library(type(root.thing)) else contents_of(root, pace)
+    digests += [[name, content.fingerprint] for name, content in contents.items()]
+    methods |= {content.method for content in contents.values()}
+    return {
+        "kind": "stack" if stacked else "concatenation",
+        "fingerprint": hashlib.sha256(canonical_json(digests).encode()).hexdigest()[:32],
+        "fingerprint_method": f"sha256 of {len(digests)} parts ({', '.join(sorted(methods))})",
+    }
+
+
+def _tensors(root: Look, pace: Pace) -> dict[str, Any] | None:
+    if _arrays.is_array(root.thing) and root.n is not None:
+        return {"kind": "tensors", **_content([root.thing], pace)}
+    tensors = root.own.get("tensors")
+    if not has_base(root.thing, "TensorDataset") or not isinstance(tensors, tuple) or not tensors:
         return None
     if not all(_arrays.is_array(tensor) for tensor in tensors):
         return None
     labels = _classes(tensors[-1]) if len(tensors) > 1 else {}
-    return {"kind": "tensors", **_content(list(tensors)), **labels}
+    return {"kind": "tensors", **_content(list(tensors), pace), **labels}
 
 
-def _in_memory(root: object) -> dict[str, Any] | None:
+def _in_memory(root: Look, pace: Pace) -> dict[str, Any] | None:
     # Only what lies in the instance: a property could read the whole data set from a disk.
-    data, targets = own(root, "data"), own(root, "targets")
+    data, targets = root.own.get("data"), root.own.get("targets")
     if targets is None:
-        targets = own(root, "labels")
+        targets = root.own.get("labels")
     if not _arrays.is_array(data) or targets is None or length(data) != length(targets):
         return None
-    labels = targets if _arrays.is_array(targets) else _arrays.indices_array(targets)
+    labels = targets if _arrays.is_array(targets) else _arrays.indices_array(targets, pace)
     arrays = [data] if labels is None else [data, labels]
-    return {"kind": "arrays", **_content(arrays), **_classes(targets, names=get(root, "classes"))}
+    names = root.own.get("classes", get(type(root.thing), "classes"))
+    return {"kind": "arrays", **_content(arrays, pace), **_classes(targets, names=names)}
 
 
-def _hugging_face(root: object) -> dict[str, Any] | None:
-    fingerprint = own(root, "_fingerprint")
-    if not isinstance(fingerprint, str) or not fingerprint:
+def _files(root: Look, pace: Pace) -> dict[str, Any] | None:
+    """Files with labels, as torchvision's ``DatasetFolder`` lists them."""
+    for name in ("samples", "imgs"):
+        samples = root.own.get(name)
+        if isinstance(samples, list) and samples and are_files(samples, _path, root.own.get("root")):
+            break
+    else:
         return None
-    info = get(root, "info")
+    targets = root.own.get("targets")
+    if length(targets) != len(samples):
+        targets = [_target(sample) for sample in samples]
+    found = fingerprint_files(samples, path_of=_path, label_of=_target, root=root.own.get("root"), pace=pace)
+    pace.breathe()
+    return {
+        "kind": "files",
+        **_known(found.fingerprint, found.method),
+        "size_bytes": found.size_bytes,
+        "modified_at": found.modified_at,
+        **_classes(_arrays.indices_array(targets, pace), names=root.own.get("classes")),
+    }
+
+
+def _path(sample: Any) -> object:
+    return sample[0] if isinstance(sample, (list, tuple)) and sample else sample
+
+
+def _target(sample: Any) -> object:
+    return sample[1] if isinstance(sample, (list, tuple)) and len(sample) > 1 else None
+
+
+def _known(fingerprint: str, method: str) -> dict[str, Any]:
+    return {"fingerprint": fingerprint, "fingerprint_method": method}
+
+
+def _hugging_face(root: Look, pace: Pace) -> dict[str, Any] | None:
+    """By the rows of its Arrow table; by the library's own word where it shows none."""
+    own_word = root.own.get("_fingerprint")
+    if not isinstance(own_word, str) or not own_word:
+        return None
+    info = get(root.thing, "info")
     texts = {"name": get(info, "dataset_name") or get(info, "builder_name"), "licence": get(info, "license")}
-    facts = {name: redact_text(text) for name, text in texts.items() if isinstance(text, str) and text}
+    facts: dict[str, Any] = {name: redact_text(text) for name, text in texts.items() if isinstance(text, str) and text}
     version = get(info, "version")
+    facts |= {"kind": "huggingface", "version": None if version is None else redact_text(str(version))}
+    table = arrow_table(root.own.get("_data"))
+    if table is None:
+        return {**facts, **_known(own_word, "huggingface")}
+    fingerprint, method, size_bytes = fingerprint_table(table, pace)
     return {
         **facts,
-        "kind": "huggingface",
-        "version": None if version is None else redact_text(str(version)),
-        "fingerprint": fingerprint,
-        "fingerprint_method": "huggingface",
+        **_known(fingerprint, method),
+        **_columns_of(table),
+        **_table_classes(table, get(info, "features")),
+        "n_samples": len(table),
+        "size_bytes": size_bytes,
     }
 
 
-def _concatenation(root: object) -> dict[str, Any] | None:
-    parts = own(root, "datasets")
-    if not has_base(root, "ConcatDataset", "ChainDataset") or not isinstance(parts, (list, tuple)):
+def _hugging_face_rows(link: Look) -> Any:
+    """The rows that ``select``, ``shuffle`` or ``train_test_split`` left of the table, None for all."""
+    indices = arrow_table(link.own.get("_indices"))
+    if indices is None or arrow_table(link.own.get("_data")) is None:
         return None
-    digests, methods = [], set()
-    for part in parts:
-        row, rows = describe_dataset(part), subset_indices(chain_of(part))
-        digests.append([row.fingerprint, row.n_samples, None if rows is None else indices_hash(rows)])
-        methods.add(str(row.fingerprint_method))
+    return indices.column(0).to_numpy().astype("int64")
+
+
+def _table_classes(table: Any, features: object) -> dict[str, Any]:
+    import pyarrow.compute as pc
+
+    for name, feature in features.items() if isinstance(features, Mapping) else ():
+        names = get(feature, "names")
+        if type(feature).__name__ == "ClassLabel" and isinstance(names, list) and name in table.column_names:
+            counts = pc.value_counts(table.column(name)).to_pylist()
+            known = {str(one["values"]): one["counts"] for one in counts if one["values"] is not None}
+            return {"n_classes": len(names), "class_counts": dict(sorted(known.items()))}
+    return {}
+
+
+def _table(root: Look, pace: Pace) -> dict[str, Any] | None:
+    table = arrow_table(root.thing)
+    if table is None and not is_frame(root.thing):
+        return None
+    fingerprint, method, size_bytes = fingerprint_table(root.thing if table is None else table, pace)
+    columns = {} if table is None else _columns_of(table)
+    return {"kind": "table", **_known(fingerprint, method), "size_bytes": size_bytes, **columns}
+
+
+def _columns_of(table: Any) -> dict[str, Any]:
+    return {"sample_dtype": redact_text(", ".join(f"{field.name}: {field.type}" for field in table.schema)[:1000])}
+
+
+def _attributes(root: Look, pace: Pace) -> dict[str, Any] | None:
+    """What lies in the attributes of a data set of the user's own."""
+    if is_a(root.thing, type) or type(root.thing).__module__ == "builtins" or not root.own:
+        return None
+    contents = contents_of(root, pace)
+    if not contents:
+        return None
+    digests = [[name, content.fingerprint] for name, content in contents.items()]
+    methods = sorted({content.method for content in contents.values()})
+    sizes = [content.size_bytes for content in contents.values() if content.size_bytes is not None]
+    times = [content.modified_at for content in contents.values() if content.modified_at is not None]
     return {
-        "kind": "concatenation",
-        "fingerprint": hashlib.sha256(canonical_json(digests).encode()).hexdigest()[:32],
-        "fingerprint_method": f"sha256 of {len(parts)} parts ({', '.join(sorted(methods))})",
+        **_known(
+            hashlib.sha256(canonical_json(digests).encode()).hexdigest()[:32],
+            f"sha256 of {len(contents)} attributes ({', '.join(methods)})",
+        ),
+        "size_bytes": sum(sizes) if sizes else None,
+        "modified_at": max(times, default=None),
+        **_samples_among(root),
     }
+
+
+def _samples_among(root: Look) -> dict[str, Any]:
+    """Shape and classes, where an attribute has one row or one label for each sample."""
+    facts: dict[str, Any] = {}
+    rows = [value for value in root.own.values() if _arrays.is_array(value) and value.shape[:1] == (root.n,)]
+    if data := [value for value in rows if len(value.shape) > 1]:
+        facts |= _shape_of(data[0])
+    for name in _LABEL_NAMES:
+        labels = root.own.get(name)
+        if labels is not None and length(labels) == root.n:
+            return facts | _classes(labels)
+    return facts

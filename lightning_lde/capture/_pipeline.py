@@ -8,12 +8,16 @@ import weakref
 from typing import Any
 
 from lightning_lde.capture._access import call, class_path, get
+from lightning_lde.capture._callables import parameter_names
+from lightning_lde.capture._redaction import redact
+from lightning_lde.capture._values import hide_paths, json_safe
 from lightning_lde.schema import Pipeline, content_id, utc_now
 
 _LIBRARIES = {
     *{"abc", "builtins", "typing", "typing_extensions", "torch", "torchmetrics", "torchvision"},
     *{"pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities"},
 }
+_MAX_SEQUENCE = 16
 
 
 _source_hashes: weakref.WeakKeyDictionary[type, str | None] = weakref.WeakKeyDictionary()
@@ -27,7 +31,8 @@ def describe_pipeline(module: object) -> Pipeline:
 
     Returns:
         The row; its id covers class, source and layers. Counts are None where a lazy parameter has no
-        shape yet. ``layers`` holds every module that has no children or owns parameters itself.
+        shape yet. ``layers`` holds every module that has no children or owns parameters itself, with the settings
+        of its constructor that it keeps, and how many of its parameters are trained where that is not all of them.
 
     Example:
         >>> import torch
@@ -78,8 +83,27 @@ def _layers(module: Any) -> list[dict[str, Any]]:
     for name, part in module.named_modules():
         parameters = list(part.parameters(recurse=False))
         if parameters or not any(True for _ in part.children()):
-            layers.append({"name": name, "class": class_path(type(part)), "n_parameters": _count(parameters)})
+            layers.append({"name": name, "class": class_path(type(part)), **_layer(part, parameters)})
     return layers
+
+
+def _layer(part: Any, parameters: list[Any]) -> dict[str, Any]:
+    """Counts, what of a layer is frozen, and the settings that its constructor was given."""
+    facts: dict[str, Any] = {"n_parameters": _count(parameters)}
+    trainable = _count([parameter for parameter in parameters if get(parameter, "requires_grad")])
+    if trainable != facts["n_parameters"]:
+        facts["n_trainable"] = trainable
+    # By the names of the constructor: what else lies in a module changes from one release of torch to the next.
+    values = get(part, "__dict__") or {}
+    settings = {name: values[name] for name in parameter_names(type(part)) if _is_simple(values.get(name))}
+    if settings:
+        facts["settings"] = redact(hide_paths(json_safe(settings)))
+    return facts
+
+
+def _is_simple(value: object) -> bool:
+    items = value if isinstance(value, (list, tuple)) and len(value) <= _MAX_SEQUENCE else [value]
+    return value is not None and all(isinstance(item, (bool, int, float, str)) for item in items)
 
 
 def _source_hash(cls: type) -> str | None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
+import dataclasses
+import enum
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from types import SimpleNamespace
 from typing import Any
 
-from lightning_lde.capture._access import call, class_path, get, has_base, own
+from lightning_lde.capture._access import call, callable_path, class_path, get, has_base, own
+from lightning_lde.capture._callables import describe_callable, is_callable, parameter_names
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._redaction import redact
-from lightning_lde.capture._values import hide_paths, json_safe
+from lightning_lde.capture._source import is_library, source_hash
+from lightning_lde.capture._values import hide_paths, json_safe, without_seeds
 from lightning_lde.schema import Pipeline, PipelineConfig, content_id, utc_now
 
-_SEED_NAMES = {"seed", "seeds", "seed_everything", "random_seed", "random_state", "global_seed", "manual_seed"}
 _FLAGS = (
-    *("precision", "num_nodes", "max_epochs", "max_steps", "accumulate_grad_batches"),
+    *("precision", "num_nodes", "min_epochs", "max_epochs", "min_steps", "max_steps", "accumulate_grad_batches"),
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches"),
     *("limit_test_batches", "limit_predict_batches", "log_every_n_steps", "check_val_every_n_epoch"),
-    "val_check_interval",
+    *("val_check_interval", "overfit_batches", "num_sanity_val_steps", "reload_dataloaders_every_n_epochs"),
 )
+_OF_LIGHTNING = {"training", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices", "trainer"}
+_MAX_DEPTH = 8
+_NOT_OF_CALLBACKS = {"verbose", "dirpath", "log_rank_zero_only", "refresh_rate"}
 _PROGRESS = {"last_epoch", "best", "num_bad_epochs", "cooldown_counter", "mode_worse", "optimizer", "T_cur"}
 
 
@@ -29,7 +37,9 @@ def describe_pipeline_config(module: object, trainer: object, *, pipeline: Pipel
     Runs that differ only in the seed, in absolute paths or in how they are watched (loggers, progress bar,
     model summary) share one configuration: seeds belong to the run and are left out, paths are cut to their
     last part, watchers are stored but do not count. Of each optimizer the initial learning rate is stored,
-    so a resumed run has the configuration of its first part.
+    so a resumed run has the configuration of its first part. The kind of accelerator is the machine's and does not
+    count either. Where a module did not call ``save_hyperparameters``, its settings are the constructor's arguments
+    and other public attributes that it keeps (``hparams_source`` is ``attributes`` then).
 
     Args:
         module: The ``LightningModule``.
@@ -57,6 +67,28 @@ def describe_pipeline_config(module: object, trainer: object, *, pipeline: Pipel
     return PipelineConfig(pipeline_config_id=config_id, recorded_at=utc_now(), **facts)
 
 
+def constructor_hparams(module: object, datamodule: object = None) -> dict[str, Any]:
+    """The hyper-parameters that a module and a datamodule were made with.
+
+    Where they were not saved, only attributes that the constructor names: others may change while a model trains.
+
+    Args:
+        module: The ``LightningModule``.
+        datamodule: The ``LightningDataModule``, None where there is none.
+    """
+    module = get(module, "_orig_mod", module)
+    found, of_data = _told(module), _told(datamodule)
+    return {**found, "datamodule": of_data} if of_data else found
+
+
+def _told(thing: object) -> dict[str, Any]:
+    hparams, source = _hparams(thing)
+    if source != "attributes":
+        return hparams
+    names = set(parameter_names(type(thing)))
+    return {name: value for name, value in hparams.items() if name in names}
+
+
 def _safe(value: object) -> Any:
     return hide_paths(redact(json_safe(value)))
 
@@ -72,33 +104,47 @@ def _hparams(module: object) -> tuple[dict[str, Any], str | None]:
     for name in ("_hparams_initial", "_hparams"):
         saved = get(module, name)
         if isinstance(saved, Mapping) and saved:
-            return _without_seeds(_safe(saved)), "save_hyperparameters"
+            return without_seeds(_safe(saved)), "save_hyperparameters"
     plain = own(module, "hparams")
     if isinstance(plain, Mapping) and plain:
-        return _without_seeds(_safe(plain)), "save_hyperparameters"
+        return without_seeds(_safe(plain)), "save_hyperparameters"
     found = _from_attributes(module)
-    return _without_seeds(_safe(found)), "attributes" if found else None
+    return without_seeds(_safe(found)), "attributes" if found else None
 
 
 def _from_attributes(module: object) -> dict[str, Any]:
-    try:
-        names = list(inspect.signature(type(module).__init__).parameters)[1:]
-    except Exception:
+    """The arguments of the constructor that a module keeps, and its other public attributes that look like settings."""
+    values = get(module, "__dict__")
+    if not isinstance(values, Mapping):
         return {}
-    values = {name: own(module, name) for name in names if name in (get(module, "__dict__") or {})}
-    return {
-        name: value for name, value in values.items() if value is None or isinstance(value, (bool, int, float, str))
+    named = parameter_names(type(module))
+    found = {
+        name: values.get(name, values.get(f"_{name}"))
+        for name in named
+        if (name in values or f"_{name}" in values) and name not in _OF_LIGHTNING
     }
+    found = {name: value for name, value in found.items() if value is None or _is_setting(value)}
+    for name, value in values.items():
+        # Lists are what a module gathers while it trains as often as they are settings.
+        if name in found or name.startswith("_") or name in _OF_LIGHTNING or isinstance(value, (list, tuple, set)):
+            continue
+        if value is not None and _is_setting(value) and value != {}:
+            found[name] = value
+    return found
 
 
-def _without_seeds(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: _without_seeds(item)
-            for key, item in value.items()
-            if key.lower() not in _SEED_NAMES and key != "_instantiator"
-        }
-    return [_without_seeds(item) for item in value] if isinstance(value, list) else value
+def _is_setting(value: object, depth: int = 0) -> bool:
+    """Whether a value is what configurations are made of: numbers, words, paths, and what holds such."""
+    if value is None or isinstance(value, (bool, int, float, str, enum.Enum, PurePath)):
+        return True
+    if isinstance(value, type) or depth >= _MAX_DEPTH:
+        return False
+    if isinstance(value, (Mapping, Namespace, SimpleNamespace)) or dataclasses.is_dataclass(value):
+        inside = value.values() if isinstance(value, Mapping) else (get(value, "__dict__") or {}).values()
+        return all(_is_setting(item, depth + 1) for item in inside)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(_is_setting(item, depth + 1) for item in value)
+    return type(value).__name__ in {"dtype", "device", "timedelta"}
 
 
 def _optimizer(optimizer: object) -> dict[str, Any]:
@@ -124,6 +170,7 @@ def _scheduler(config: object) -> dict[str, Any]:
         "class": class_path(type(scheduler)),
         "interval": get(config, "interval"),
         "frequency": get(config, "frequency"),
+        "strict": get(config, "strict"),
         "monitor": get(config, "monitor"),
         "settings": _scheduler_settings(scheduler),
     }
@@ -132,7 +179,7 @@ def _scheduler(config: object) -> dict[str, Any]:
 def _scheduler_settings(scheduler: object) -> dict[str, Any]:
     values = get(scheduler, "__dict__") or {}
     settings = {
-        name: value for name, value in values.items() if name not in _PROGRESS and not str(name).startswith("_")
+        name: _named(value) for name, value in values.items() if name not in _PROGRESS and not str(name).startswith("_")
     }
     if inner := _listed(own(scheduler, "_schedulers")):
         settings["milestones"] = own(scheduler, "_milestones")
@@ -140,6 +187,16 @@ def _scheduler_settings(scheduler: object) -> dict[str, Any]:
             {"class": class_path(type(each)), "settings": _scheduler_settings(each)} for each in inner
         ]
     return settings
+
+
+def _named(value: Any) -> Any:
+    """Functions without a name of their own by their source too: two lambdas are not one."""
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    if not is_callable(value):
+        return value
+    path = callable_path(value)
+    return describe_callable(value) if "<" in path or type(value).__name__ == "partial" else value
 
 
 def _flags(trainer: object) -> dict[str, Any]:
@@ -152,9 +209,54 @@ def _flags(trainer: object) -> dict[str, Any]:
         "strategy": None if strategy is None else type(strategy).__name__,
         "devices": get(trainer, "num_devices"),
         "deterministic": _deterministic(),
+        **_more_flags(trainer),
         "callbacks": [type(each).__name__ for each in _strangers(get(trainer, "callbacks"))],
         "loggers": [type(each).__name__ for each in _strangers(get(trainer, "loggers"))],
     }
+
+
+def _more_flags(trainer: object) -> dict[str, Any]:
+    """What is said only where it is not the default, or where there is something: plugins, strategy, callbacks."""
+    connector, strategy = get(trainer, "_accelerator_connector"), get(trainer, "strategy")
+    datamodule = get(trainer, "datamodule")
+    settings = {name: value for name, value in _keywords_of(strategy).items() if value not in (None, False, {})}
+    more = {
+        "detect_anomaly": get(trainer, "_detect_anomaly") or None,
+        "use_distributed_sampler": None if get(connector, "use_distributed_sampler", True) else False,
+        "sync_batchnorm": True if get(connector, "_layer_sync") is not None else None,
+        "strategy_settings": settings or None,
+        "callback_settings": _callback_settings(trainer) or None,
+        "datamodule": None if datamodule is None else _class_and_source(datamodule),
+    }
+    return {name: value for name, value in more.items() if value is not None}
+
+
+def _class_and_source(thing: object) -> dict[str, Any]:
+    cls = type(thing)
+    return {"class": class_path(cls), **({} if is_library(cls) else {"source_hash": source_hash(cls)})}
+
+
+def _keywords_of(strategy: object) -> dict[str, Any]:
+    """What a strategy hands on to what it wraps models with, such as ``find_unused_parameters``."""
+    keywords = own(strategy, "_ddp_kwargs") or own(strategy, "_fsdp_kwargs") or own(strategy, "kwargs")
+    return dict(keywords) if isinstance(keywords, Mapping) else {}
+
+
+def _callback_settings(trainer: object) -> list[dict[str, Any]]:
+    """What the constructors of callbacks were given, as far as they keep it; places and how much they talk left out."""
+    described = []
+    for callback in _strangers(get(trainer, "callbacks")):
+        if _only_shows(callback):
+            continue
+        values = get(callback, "__dict__") or {}
+        kept = {name: values.get(name, values.get(f"_{name}")) for name in parameter_names(type(callback))}
+        settings = {
+            name: value
+            for name, value in kept.items()
+            if name not in _NOT_OF_CALLBACKS and value is not None and _is_setting(value)
+        }
+        described.append({**_class_and_source(callback), **({"settings": settings} if settings else {})})
+    return described
 
 
 def _deterministic() -> bool | str | None:
@@ -178,7 +280,7 @@ def _is_ours(watcher: object) -> bool:
 def _what_counts(flags: Mapping[str, Any], trainer: object) -> dict[str, Any]:
     # Which progress bar and which logger Lightning takes depends on the packages of the machine.
     shown = {type(each).__name__ for each in _listed(get(trainer, "callbacks")) if _only_shows(each)}
-    counted = {name: value for name, value in flags.items() if name != "loggers"}
+    counted = {name: value for name, value in flags.items() if name not in {"loggers", "accelerator"}}
     return {**counted, "callbacks": [name for name in flags.get("callbacks", []) if name not in shown]}
 
 

@@ -23,6 +23,7 @@ _MAX_TEXT = 16_000_000
 _MAX_BITS = 1000
 _MAX_ELEMENTS = 1024
 _AS_TEXT = {"complex", "Decimal", "Fraction", "UUID", "datetime", "date", "time", "timedelta", "range", "slice"}
+_SEED_NAMES = {"seed", "seeds", "seed_everything", "random_seed", "random_state", "global_seed", "manual_seed"}
 _ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:[\\/]|~[^/\\\s]{0,64}[\\/]|/)[^\n]*[^\n/\\]")
 
 
@@ -182,9 +183,30 @@ def hide_paths(value: Any) -> Any:
         return {key: hide_paths(item) for key, item in value.items()}
     if isinstance(value, list):
         return [hide_paths(item) for item in value]
-    if isinstance(value, str) and len(value) < 4096 and _ABSOLUTE_PATH.fullmatch(value):
+    if is_absolute_path(value):
         return "<path>/" + re.split(r"[\\/]", value)[-1]
     return value
+
+
+def without_seeds(value: Any) -> Any:
+    """JSON data without what is named a seed: seeds belong to a run and not to a configuration.
+
+    Example:
+        >>> without_seeds({"lr": 0.1, "data": {"seed": 3, "size": 2}})
+        {'lr': 0.1, 'data': {'size': 2}}
+    """
+    if isinstance(value, dict):
+        return {
+            key: without_seeds(item)
+            for key, item in value.items()
+            if str(key).lower() not in _SEED_NAMES and key != "_instantiator"
+        }
+    return [without_seeds(item) for item in value] if isinstance(value, list) else value
+
+
+def is_absolute_path(value: object) -> bool:
+    """Whether a text is nothing but an absolute path."""
+    return isinstance(value, str) and len(value) < 4096 and _ABSOLUTE_PATH.fullmatch(value) is not None
 
 
 def flatten_params(config_id: str, mapping: Mapping[str, Any]) -> list[Param]:

@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 
 import _bench as bench
+import capture
 import ingest
 import startup
 import training
 
 QUICK = {
+    capture: "--files 2000 --gigabytes 0.1 --rounds 1 --steps 100",
     startup: "--imports 2 --processes 1 --fits 2",
     ingest: "--points 200000 --points-of-others 50000 --points-of-peers 5000 --rounds 1",
     training: "--rounds 1 --steps 100",

@@ -34,6 +34,9 @@ DATA = TensorDataset(torch.arange(20.0), torch.arange(20) % 2)
 class Scale:
     """Its ``repr`` holds a memory address."""
 
+    def __call__(self, sample: Any) -> Any:
+        raise AssertionError("a transform ran")
+
 
 class Forbidden(Dataset[Any]):
     def __init__(self, transform: Any = None) -> None:
@@ -104,7 +107,7 @@ def test_samplers(options: dict[str, Any], sampler: str) -> None:
 
 def test_transforms_have_no_addresses() -> None:
     first, second = (describe_loader(DataLoader(Subset(Forbidden(Scale()), [1])))[1] for _ in range(2))
-    assert first.transforms == f"<{__name__}.Scale object>"
+    assert first.transforms == "Scale()"
     assert first.dataset_config_id == second.dataset_config_id
     assert describe_loader(DataLoader(Forbidden()))[1].transforms is None
 

@@ -59,6 +59,28 @@ def test_shared_parameters_count_once() -> None:
     assert describe_pipeline(nn.Sequential(first, second)).n_parameters == 9 + 3 + 3
 
 
+def test_settings_of_layers_count() -> None:
+    def layers(p: float, padding: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 2, 3, padding=padding), nn.Dropout(p), nn.ReLU())
+
+    row = describe_pipeline(layers(0.1, 1))
+    assert row.layers[0]["settings"]["kernel_size"] == [3, 3]
+    assert row.layers[1]["settings"] == {"p": 0.1, "inplace": False}
+    ids = [describe_pipeline(layers(*values)).pipeline_id for values in ((0.1, 1), (0.2, 1), (0.1, 2), (0.1, 1))]
+    assert len(set(ids)) == 3
+    assert ids[0] == ids[3] == row.pipeline_id
+
+
+def test_frozen_layers_are_another_pipeline() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    base = describe_pipeline(net)
+    assert not any("n_trainable" in layer for layer in base.layers)
+    net[0].weight.requires_grad_(False)
+    row = describe_pipeline(net)
+    assert [layer.get("n_trainable") for layer in row.layers] == [2, None]
+    assert row.pipeline_id != base.pipeline_id
+
+
 def test_lazy_and_meta_parameters() -> None:
     lazy = nn.Sequential(nn.LazyLinear(3))
     row = describe_pipeline(lazy)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau, SequentialLR, StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_lde.capture import describe_pipeline, describe_pipeline_config
+from lightning_lde.capture import constructor_hparams, describe_pipeline, describe_pipeline_config, flatten_params
 from lightning_lde.schema import PipelineConfig, canonical_json, records_to_arrow
 
 
@@ -173,6 +174,89 @@ def test_without_save_hyperparameters_attributes_are_taken() -> None:
     assert (row.hparams, row.hparams_source) == ({"width": 7, "name": "x"}, "attributes")
     assert (row.optimizers, row.schedulers, row.trainer) == ([], [], {})
     assert "_hparams" not in vars(Unsaved(7))
+
+
+@dataclass
+class Optim:
+    lr: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.99)
+    where: Path = Path("/home/ann/optim.yaml")
+
+
+class Nested(pl.LightningModule):
+    """Settings of many kinds, none of them saved."""
+
+    def __init__(self, optim: Optim, sizes: list[int], width: int = 3) -> None:
+        super().__init__()
+        self.optim, self.sizes, self._width = optim, sizes, width
+        self.mode, self.api_key, self.seed = "fast", "hunter2", 3
+        self.config = {"data": {"root": Path("/mnt/x/d"), "crop": 32}}
+        self.outputs: list[Any] = []
+        self.table, self.helper, self.function = torch.ones(3), object(), print
+
+
+def test_settings_that_were_not_saved_are_found_nested_and_typed() -> None:
+    row = describe_pipeline_config(Nested(Optim(), [1, 2]), None)
+    assert row.hparams_source == "attributes"
+    assert row.hparams == {
+        "optim": {"lr": 0.1, "betas": [0.9, 0.99], "where": "<path>/optim.yaml"},
+        "sizes": [1, 2],
+        "width": 3,
+        "mode": "fast",
+        "api_key": "<redacted>",
+        "config": {"data": {"root": "<path>/d", "crop": 32}},
+    }
+    types = {param.key: (param.type, param.value_num) for param in flatten_params("c", row.hparams)}
+    assert types["optim.lr"] == ("float", 0.1)
+    assert types["config.data.crop"] == ("int", 32.0)
+    assert types["sizes"] == ("json", None)
+
+
+def test_what_a_module_was_made_with_does_not_change_while_it_trains() -> None:
+    module = Nested(Optim(), [1, 2])
+    before = constructor_hparams(module)
+    module.mode = "slow"
+    assert constructor_hparams(module) == before
+    assert set(before) == {"optim", "sizes", "width"}
+
+
+def test_settings_of_callbacks_count_and_their_places_do_not(tmp_path: Path) -> None:
+    def fitted(name: str, patience: int, top: int) -> PipelineConfig:
+        stopping = EarlyStopping("loss", patience=patience, verbose=patience > 8)
+        keeping = ModelCheckpoint(tmp_path / name / "kept", monitor="loss", save_top_k=top)
+        return _fit(Tiny(), tmp_path / name, callbacks=[stopping, keeping])  # type: ignore[no-any-return]
+
+    rows = [fitted("a", 3, 1), fitted("b", 3, 1), fitted("c", 4, 1), fitted("d", 3, 2)]
+    assert rows[0].pipeline_config_id == rows[1].pipeline_config_id
+    assert len({row.pipeline_config_id for row in rows}) == 3
+    settings = {each["class"].split(".")[-1]: each["settings"] for each in rows[0].trainer["callback_settings"]}
+    assert (settings["EarlyStopping"]["patience"], settings["EarlyStopping"]["monitor"]) == (3, "loss")
+    assert settings["ModelCheckpoint"]["save_top_k"] == 1
+    assert str(tmp_path) not in canonical_json(rows[0].trainer)
+
+
+def test_schedules_by_lambda_are_told_apart(tmp_path: Path) -> None:
+    class Decay(Tiny):
+        def __init__(self, schedule: Any) -> None:
+            super().__init__()
+            self.schedule = [schedule]
+
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters(), lr=1.0)
+            return [optimizer], [LambdaLR(optimizer, self.schedule[0])]
+
+    rows = [_fit(Decay(schedule), tmp_path) for schedule in (lambda e: 0.5**e, lambda e: 0.25**e)]
+    assert rows[0].pipeline_config_id != rows[1].pipeline_config_id
+
+
+def test_the_kind_of_accelerator_is_the_machines() -> None:
+    class Machine:
+        def __init__(self, accelerator: Any) -> None:
+            self.accelerator, self.num_devices = accelerator, 1
+
+    rows = [describe_pipeline_config(Tiny(), Machine(kind)) for kind in (Spy(), 3)]
+    assert rows[0].trainer["accelerator"] != rows[1].trainer["accelerator"]
+    assert rows[0].pipeline_config_id == rows[1].pipeline_config_id
 
 
 def test_later_changes_of_hparams_do_not_count(tmp_path: Path) -> None:

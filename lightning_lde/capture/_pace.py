@@ -1,0 +1,59 @@
+"""How facts are found out beside a training: in small pieces, and no longer than the end of the run allows."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+FINGERPRINTS = ("cheap", "exact")
+"""How data may be fingerprinted: what is large by a sample, or all of it."""
+
+_WORK_S = 0.002
+_REST_S = 0.001
+
+
+class HurriedError(Exception):
+    """The rest is not to be found out: the run ends."""
+
+
+class Pace:
+    """Whether to read everything, and how to give way to other threads.
+
+    Python lets one thread run at a time, and one that computes keeps it for 5 ms before it gives way. Whoever works
+    beside a training rests after each piece instead.
+
+    Args:
+        fingerprint: ``"cheap"`` or ``"exact"``.
+        gently: Whether to give way to other threads.
+
+    Example:
+        >>> Pace(fingerprint="exact").exact
+        True
+    """
+
+    def __init__(self, *, fingerprint: str = "cheap", gently: bool = False) -> None:
+        self.exact = fingerprint == "exact"
+        self._gently = gently
+        self._rested_at = time.perf_counter()
+        self._hurried = threading.Event()
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether `hurry` was called."""
+        return self._hurried.is_set()
+
+    def hurry(self) -> None:
+        """Let the work come to its end, from another thread; what is not read by then stays unread."""
+        self._hurried.set()
+
+    def breathe(self) -> None:
+        """Called between two pieces of work.
+
+        Raises:
+            HurriedError: If the rest is not to be done.
+        """
+        if self._hurried.is_set():
+            raise HurriedError
+        if self._gently and time.perf_counter() - self._rested_at > _WORK_S:
+            time.sleep(_REST_S)
+            self._rested_at = time.perf_counter()
