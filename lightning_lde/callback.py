@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lightning_lde._lightning import CallbackBase, SessionOptions, TrainerSession, trainers, update_bases
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
+from lightning_lde.policy import check_level
 from lightning_lde.recording import check_interval
 from lightning_lde.schema import RunStatus
 
@@ -63,9 +64,11 @@ class LDECallback(CallbackBase):
             waiting for data; None for none.
         on_resume: ``"continue"`` goes on in the run whose checkpoint is resumed, ``"new"`` always makes a new run.
         on_error: ``"warn"`` says once what could not be recorded, ``"raise"`` raises.
+        capture: ``"minimal"`` records no diff, no values of the command line and no environment variables;
+            ``"standard"``; ``"full"`` records all that is no secret. The lake's policy may ask for less.
 
     Raises:
-        ConfigurationError: If ``artifacts``, ``on_resume`` or ``on_error`` is not one of its words, or an interval is
+        ConfigurationError: If ``artifacts``, ``on_resume``, ``on_error`` or ``capture`` is not one of its words, or an interval is
             no positive number of seconds.
         LakeURLError: If the address or the storage options cannot be understood.
 
@@ -89,11 +92,13 @@ class LDECallback(CallbackBase):
         system_metrics_every_s: float | None = 10.0,
         on_resume: str = "continue",
         on_error: str = "warn",
+        capture: str = "standard",
     ) -> None:
         super().__init__()
         update_bases()
         _check_word("artifacts", artifacts, {"checkpoints", "none"})
         _check_word("on_error", on_error, {"warn", "raise"})
+        check_level(capture)
         _check_word("on_resume", on_resume, {"continue", "new"})
         check_interval("flush_every_s", flush_every_s)
         if system_metrics_every_s is not None:
@@ -104,6 +109,7 @@ class LDECallback(CallbackBase):
             "flush_every_s": flush_every_s,
             "system_metrics_every_s": system_metrics_every_s,
             "on_error": on_error,
+            "capture": capture,
         }
         self._options = SessionOptions(
             storage=storage,

@@ -6,8 +6,10 @@ from lightning_lde.capture._code import capture_code
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment
 from lightning_lde.capture._loaders import describe_loader, loaders_of
+from lightning_lde.capture._people import hide_emails, hide_names, people_here
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._redaction import REDACTED, redact, redact_argv, redact_text
+from lightning_lde.capture._secrets import find_secrets, is_secret_key
 from lightning_lde.capture._seeds import capture_seeds
 from lightning_lde.capture._settings import describe_pipeline_config
 from lightning_lde.capture._values import flatten_params, json_safe
@@ -22,9 +24,14 @@ __all__ = [
     "describe_loader",
     "describe_pipeline",
     "describe_pipeline_config",
+    "find_secrets",
     "flatten_params",
+    "hide_emails",
+    "hide_names",
+    "is_secret_key",
     "json_safe",
     "loaders_of",
+    "people_here",
     "redact",
     "redact_argv",
     "redact_text",

@@ -27,7 +27,7 @@ class Delivery:
     def __init__(self, storage: LakeStorage, journal: Journal, refuse: Callable[[str], None]) -> None:
         self._storage = storage
         self._journal = journal
-        self._writer = LakeWriter(storage, journal.header, refuse)
+        self._writer = LakeWriter(storage, journal.header, refuse, journal.governance)
         self._rows = Sender("lde-rows", self._say_that_rows_wait)
         self._files = Sender("lde-files")
         # Beside this run's rows: however many there are, they hold up no heartbeat.
