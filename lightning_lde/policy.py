@@ -145,9 +145,7 @@ def policy_of(marker: Mapping[str, Any]) -> Policy:
         return STRICTEST
 
 
-STRICTEST = Policy(
-    capture="minimal", parameters_allow=(), variables_allow=(), emails="drop", names="drop"
-)
+STRICTEST = Policy(capture="minimal", parameters_allow=(), variables_allow=(), emails="drop", names="drop")
 """Where a policy is there and cannot be understood."""
 
 

@@ -18,7 +18,19 @@ _HOME = re.compile(r"(?:(?<=/home/)|(?<=/Users/)|(?<=\\Users\\))[^/\s\"'<>:\\]+"
 _NOBODY = {
     *{"root", "user", "users", "admin", "administrator", "ubuntu", "debian", "centos", "fedora", "ec2-user", "runner"},
     *{"jovyan", "docker", "container", "default", "nobody", "test", "tests", "work", "data", "home", "host", "server"},
-    *{"localhost", "localdomain", "shared", "public", "python", "torch", "train", "training", "model", "models", "lake"},
+    *{
+        "localhost",
+        "localdomain",
+        "shared",
+        "public",
+        "python",
+        "torch",
+        "train",
+        "training",
+        "model",
+        "models",
+        "lake",
+    },
     *{"sagemaker", "azureuser", "vscode", "coder", "guest", "worker", "slurm", "node", "main", "master", "code"},
 }
 _SHORTEST_NAME = 4
@@ -30,10 +42,12 @@ def people_here() -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     for kind, read in (("user", getpass.getuser), ("host", socket.gethostname)):
         name = _attempt(read)
-        for each in {name, name.split(".")[0]}:
-            if len(each) >= _SHORTEST_NAME and each.lower() not in _NOBODY and not each.isdigit():
-                found.append((kind, each))
+        found.extend((kind, each) for each in {name, name.split(".")[0]} if _names_somebody(each))
     return tuple(sorted(found, key=lambda one: -len(one[1])))
+
+
+def _names_somebody(name: str) -> bool:
+    return len(name) >= _SHORTEST_NAME and name.lower() not in _NOBODY and not name.isdigit()
 
 
 def hide_emails(text: str, how: str, salt: str) -> str:

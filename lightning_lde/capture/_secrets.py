@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections import Counter
@@ -20,6 +21,7 @@ _SECRET_PARTS = re.compile(
     r"passw(?:or)?[dt]|passphrase|credential|apikey|secretkey|accesskey|privatekey|authtoken|accesstoken|clientsecret"
     r"|accountkey|sessionid|sessid|csrftoken|xsrftoken|mnemonic"
 )
+_SECRET_PAIRS = {("connection", "string"), ("conn", "str")}
 _KEY_OWNERS = {
     *{"access", "account", "admin", "api", "app", "client", "deploy", "encryption", "hmac", "license", "master"},
     *{"private", "service", "signing", "ssh", "storage", "subscription", "webhook", "bot", "consumer"},
@@ -44,9 +46,10 @@ _WEAK_WORDS = {
     *{"phrase", "cred", "creds", "license", "licence", "private"},
 }
 # Each name that announces a secret, or may, has one of these in it.
-_HINTS = tuple(
-    "pass phrase secret token pwd cookie auth dsn cred sessionid sessid csrf xsrf mnemonic key signature login webhook "
-    "bearer nonce licen private connection conn_".split()
+_HINTS = (
+    *("pass", "phrase", "secret", "token", "pwd", "cookie", "auth", "dsn", "cred", "sessionid", "sessid", "csrf"),
+    *("xsrf", "mnemonic", "key", "signature", "login", "webhook", "bearer", "nonce", "licen", "private"),
+    *("connection", "conn_"),
 )
 
 
@@ -63,7 +66,7 @@ def is_secret_key(key: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(key)]
     if any(word in _SECRET_WORDS or _SECRET_PARTS.search(word) for word in words):
         return True
-    if any(pair in {("connection", "string"), ("conn", "str")} for pair in zip(words, words[1:], strict=False)):
+    if any(pair in _SECRET_PAIRS for pair in itertools.pairwise(words)):
         return True
     return bool(words) and _last_word_is_secret(words[-1], words[-2] if len(words) > 1 else "", words)
 
@@ -145,7 +148,23 @@ _OPERATORS = {
     *{"==", "is", "not", "in", "and", "or", "if", "else", "=", "!=", "+", "->", "r", "f", "b"},
     *{"return", "raise", "for", "while", "pass", "yield", "assert", "with", "del", "import", "from", "try", "lambda"},
 }
-_SENTENCE = {"is", "was", "must", "should", "may", "can", "or", "and", "to", "if", "for", "as", "with", "option", "flag"}
+_SENTENCE = {
+    "is",
+    "was",
+    "must",
+    "should",
+    "may",
+    "can",
+    "or",
+    "and",
+    "to",
+    "if",
+    "for",
+    "as",
+    "with",
+    "option",
+    "flag",
+}
 _PLURALS = {"secrets", "credential", "credentials", "cookies", "tokens"}
 _SAYS_NOTHING = re.compile(r"[^A-Za-z0-9]*\Z|(.)\1*\Z")
 _LONGEST_NAME = 100

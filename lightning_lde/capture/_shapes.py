@@ -151,17 +151,32 @@ _SHAPES = (
     _shape(
         "password in a URL", "://", r"(?<=[A-Za-z0-9+.-])://(?P<secret>[^\s/\"'<>@:]*:(?!\d{1,5}/)[^\s\"'<>@]*)@[\w-]"
     ),
-    _shape("token in a URL", "://", r"(?:(?<=[hH][tT][tT][pP])|(?<=[hH][tT][tT][pP][sS]))://(?P<secret>[^\s/\"'<>@:?#]+)@"),
-    _word("signature in a URL", "sig= Signature= signature=", r"(?:(?<=[?&;])|(?<=[?&]X-Amz-)|(?<=[?&]X-Goog-))"
-           r"(?:sig|[Ss]ignature)=(?P<secret>[^\s&\"'<>;]{16,})"),
-    _shape("netrc line", "machine default", r"(?:machine\s+\S+|default)\s+login\s+\S+\s+(?:account\s+\S+\s+)?password\s+(?P<secret>\S+)"),
+    _shape(
+        "token in a URL", "://", r"(?:(?<=[hH][tT][tT][pP])|(?<=[hH][tT][tT][pP][sS]))://(?P<secret>[^\s/\"'<>@:?#]+)@"
+    ),
+    _word(
+        "signature in a URL",
+        "sig= Signature= signature=",
+        r"(?:(?<=[?&;])|(?<=[?&]X-Amz-)|(?<=[?&]X-Goog-))"
+        r"(?:sig|[Ss]ignature)=(?P<secret>[^\s&\"'<>;]{16,})",
+    ),
+    _shape(
+        "netrc line",
+        "machine default",
+        r"(?:machine\s+\S+|default)\s+login\s+\S+\s+(?:account\s+\S+\s+)?password\s+(?P<secret>\S+)",
+    ),
     _shape("netrc line", "machine", r"machine\s+\S+\s+password\s+(?P<secret>\S+)"),
     _word("pgpass line", ":5432: :3306:", r":(?:5432|3306):[^:\s]+:[^:\s]+:(?P<secret>[^\s\"']+)"),
-    _shape("password of a command", "-u --user", r"(?<![\w-])(?:-u|--user)[ =]?['\"]?[^\s:'\"]+:(?P<secret>[^\s'\"]+)", _is_no_number),
+    _shape(
+        "password of a command",
+        "-u --user",
+        r"(?<![\w-])(?:-u|--user)[ =]?['\"]?[^\s:'\"]+:(?P<secret>[^\s'\"]+)",
+        _is_no_number,
+    ),
     _shape("password of a command", "sshpass", r"sshpass\s+-p\s*['\"]?(?P<secret>[^\s'\"]+)"),
     _shape("password of a command", "mysql", r"mysql(?:dump|admin)?\s(?:[^\n|;]*\s)?-p(?P<secret>[^\s'\"]+)"),
-    _shape("Kaggle key", "\"key\"", r"\"key\"\s*:\s*\"(?P<secret>[0-9a-f]{32})\""),
-)  # fmt: skip
+    _shape("Kaggle key", '"key"', r"\"key\"\s*:\s*\"(?P<secret>[0-9a-f]{32})\""),
+)
 
 _SHORTEST_TOKEN = 15
 _SHORTEST_PAIR, _LONGEST_PAIR = 8, 200

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from lightning_lde import __version__
+from lightning_lde.cli._audit_command import audit
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
+from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._study_commands import correlate, report
 from lightning_lde.errors import LDEError
 
@@ -51,5 +53,5 @@ def app() -> None:
     """
 
 
-for command in (init, runs, show, sql, correlate, report, sync):
+for command in (init, runs, show, sql, correlate, report, sync, audit, policy):
     app.add_command(command)

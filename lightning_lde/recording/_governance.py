@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.capture import REDACTED, hide_emails, hide_names, is_secret_key, redact, redact_text
+from lightning_lde.capture import REDACTED, find_secrets, hide_emails, hide_names, is_secret_key, redact, redact_text
 from lightning_lde.policy import Policy
 from lightning_lde.recording._blocks import MetricBlock
 from lightning_lde.recording._spool import Rows
@@ -85,6 +85,16 @@ class Governance:
         """A text without secrets, and with people named as the policy says."""
         return self._words(text) if len(text) < 500 else self._clean(text)
 
+    def secrets_in(self, text: str) -> list[tuple[int, int]]:
+        """Where secrets stand in a text; those that are known and those that look like one."""
+        spans = [(found.start, found.end) for found in find_secrets(text)]
+        for value in self._known:
+            at = text.find(value)
+            while at >= 0:
+                spans.append((at, at + len(value)))
+                at = text.find(value, at + len(value))
+        return sorted(spans)
+
     def _clean(self, text: str) -> str:
         for value in self._known:
             text = text.replace(value, REDACTED)
@@ -135,7 +145,8 @@ class Governance:
 
         keys, texts, kinds = (rows.column(name).to_pylist() for name in ("key", "value_text", "type"))
         hidden = [
-            is_secret_key(key) and text not in {None, "", "null", "true", "false", REDACTED, canonical_json(REDACTED)}
+            is_secret_key(key)
+            and text not in {None, "", "null", "true", "false", REDACTED, canonical_json(REDACTED)}
             and not (kind == "json" and REDACTED in text)
             for key, text, kind in zip(keys, texts, kinds, strict=True)
         ]

@@ -24,6 +24,7 @@ from lightning_lde.lake import LakeStorage
 from lightning_lde.policy import check_level
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._delivery import Delivery
+from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance, secrets_around
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._present import PresentRun
@@ -83,7 +84,8 @@ class Recorder:
         clock: Fed by a training loop, it adds throughput and waiting for data to the system metrics.
 
     Raises:
-        ConfigurationError: If ``flush_every_s`` is no positive number of seconds up to an hour, or ``capture`` no level.
+        ConfigurationError: If ``flush_every_s`` is no positive number of seconds up to an hour, or
+            ``capture`` no level.
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example:
@@ -395,7 +397,11 @@ class Recorder:
 
         def store(storage: LakeStorage) -> None:
             try:
-                object_id, size_bytes = storage.put_object(source), source.stat().st_size
+                with without_secrets(source, self._governance) as (file, n_secrets):
+                    object_id, size_bytes = storage.put_object(file), file.stat().st_size
+                if n_secrets:
+                    what = f"{path} held {n_secrets} of what looks like secrets: stored with them masked"
+                    self.say_once("artifact", f"{what}; `save_hyperparameters(ignore=[…])` keeps them out")
             except StoreError:
                 raise
             except OSError as error:

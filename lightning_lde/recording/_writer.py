@@ -63,9 +63,7 @@ class LakeWriter:
                 continue
             header = replace(self._header, number=parcel.number)
             before = self.refused
-            for file, count in send_rows(
-                self._storage, header, parcel.rows(), self._note_refused, self._governance
-            ):
+            for file, count in send_rows(self._storage, header, parcel.rows(), self._note_refused, self._governance):
                 self._files[file.table][file] = count
             if self.refused > before:
                 outbox.refused(parcel)
