@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_lde._lightning import CallbackBase, SessionOptions, TrainerSession, trainers, update_bases
+from lightning_lde.capture import redact_text
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.policy import check_level
@@ -334,7 +335,7 @@ class LDECallback(CallbackBase):
         if not self._broken:
             self._broken = True
             message = f"LDECallback.{hook} could not record everything: {type(error).__name__}: {error}"
-            tell(message, RecordingWarning)
+            tell(redact_text(message), RecordingWarning)
 
 
 def _check_word(name: str, value: str, allowed: set[str]) -> None:

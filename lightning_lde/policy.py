@@ -78,8 +78,8 @@ class Policy:
             raise ConfigurationError(f"the policy has no {key!r}: give one of {', '.join(sorted(self.settings()))}")
         if key in _LISTS:
             globs = tuple(glob.strip() for glob in value.split(",") if glob.strip())
-            return replace(self, **{key.replace(".", "_"): globs})
-        return _checked(replace(self, **{key: value}))
+            return replace(self, **{key.replace(".", "_"): globs})  # type: ignore[arg-type]
+        return _checked(replace(self, **{key: value}))  # type: ignore[arg-type]
 
     def level(self, wanted: str) -> str:
         """The stricter of a level and the one that the lake allows.

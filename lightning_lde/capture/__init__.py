@@ -8,8 +8,8 @@ from lightning_lde.capture._environment import capture_environment
 from lightning_lde.capture._loaders import describe_loader, loaders_of
 from lightning_lde.capture._people import hide_emails, hide_names, people_here
 from lightning_lde.capture._pipeline import describe_pipeline
-from lightning_lde.capture._redaction import REDACTED, redact, redact_argv, redact_text
-from lightning_lde.capture._secrets import find_secrets, is_secret_key
+from lightning_lde.capture._redaction import redact, redact_argv, redact_text
+from lightning_lde.capture._secrets import REDACTED, find_secrets, is_secret_key
 from lightning_lde.capture._seeds import capture_seeds
 from lightning_lde.capture._settings import describe_pipeline_config
 from lightning_lde.capture._values import flatten_params, json_safe

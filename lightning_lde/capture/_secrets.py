@@ -95,7 +95,8 @@ def _last_word_is_secret(last: str, before: str, words: list[str]) -> bool:
 
 _CHANCE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/_.~=-]{20,200}")
 _HEX = re.compile(r"[0-9a-fA-F]+")
-_LEAST_BITS, _LEAST_HEX_BITS = 3.5, 2.8
+_MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]+\Z")
+_LEAST_BITS, _LEAST_HEX_BITS, _MIXED_BITS = 3.5, 2.8, 3.8
 
 
 def looks_like_chance(value: str) -> bool:
@@ -110,6 +111,8 @@ def looks_like_chance(value: str) -> bool:
     bits = -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
     if _HEX.fullmatch(value):
         return bits >= _LEAST_HEX_BITS
+    if _MIXED.match(value) and bits >= _MIXED_BITS:
+        return True
     return bits >= _LEAST_BITS and max(map(len, re.findall(r"[a-z]+", value)), default=0) < 6
 
 
@@ -130,7 +133,7 @@ _WAYS = (_ASSIGNED, _FLAG, _SAID, _PAIRED)
 _ANNOTATION = re.compile(r"[\w.\[\]]+(?: ?\| ?[\w.\[\]]+)*\s*=\s*")
 _VALUE = re.compile(
     r"(?:[bBrRuUfF]{0,2})(?:(?P<block>\"\"\"|''')(?P<inside>.{0,20000}?)(?P=block)"
-    r"|(?P<escaped>\\{1,3}[\"'])(?P<held>(?:(?!(?P=escaped))[^\n])*)"
+    r"|(?P<escaped>(?:\\{1,3}[\"']){3}|\\{1,3}[\"'])(?P<held>(?:(?!(?P=escaped))[^\n])*)"
     r"|(?P<quote>[\"'])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\\n])*))"
     r"|(?P<bare>[^\s,;&\"'}]+)",
     re.DOTALL,
