@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_lde._lightning import CallbackBase, SessionOptions, TrainerSession, trainers, update_bases
-from lightning_lde.capture import FINGERPRINTS
+from lightning_lde.capture import FINGERPRINTS, redact_text
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
+from lightning_lde.policy import check_level
 from lightning_lde.recording import check_interval
 from lightning_lde.schema import RunStatus
 
@@ -66,10 +67,12 @@ class LDECallback(CallbackBase):
             waiting for data; None for none.
         on_resume: ``"continue"`` goes on in the run whose checkpoint is resumed, ``"new"`` always makes a new run.
         on_error: ``"warn"`` says once what could not be recorded, ``"raise"`` raises.
+        capture: ``"minimal"`` records no diff, no values of the command line and no environment variables;
+            ``"standard"``; ``"full"`` records all that is no secret. The lake's policy may ask for less.
 
     Raises:
-        ConfigurationError: If ``artifacts``, ``data_fingerprint``, ``on_resume`` or ``on_error`` is not one of its
-            words, or an interval is no positive number of seconds.
+        ConfigurationError: If ``artifacts``, ``data_fingerprint``, ``on_resume``, ``on_error`` or ``capture`` is not one
+            of its words, or an interval is no positive number of seconds.
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example::
@@ -93,11 +96,13 @@ class LDECallback(CallbackBase):
         system_metrics_every_s: float | None = 10.0,
         on_resume: str = "continue",
         on_error: str = "warn",
+        capture: str = "standard",
     ) -> None:
         super().__init__()
         update_bases()
         _check_word("artifacts", artifacts, {"checkpoints", "none"})
         _check_word("on_error", on_error, {"warn", "raise"})
+        check_level(capture)
         _check_word("on_resume", on_resume, {"continue", "new"})
         _check_word("data_fingerprint", data_fingerprint, set(FINGERPRINTS))
         check_interval("flush_every_s", flush_every_s)
@@ -109,6 +114,7 @@ class LDECallback(CallbackBase):
             "flush_every_s": flush_every_s,
             "system_metrics_every_s": system_metrics_every_s,
             "on_error": on_error,
+            "capture": capture,
         }
         self._options = SessionOptions(
             storage=storage,
@@ -334,7 +340,7 @@ class LDECallback(CallbackBase):
         if not self._broken:
             self._broken = True
             message = f"LDECallback.{hook} could not record everything: {type(error).__name__}: {error}"
-            tell(message, RecordingWarning)
+            tell(redact_text(message), RecordingWarning)
 
 
 def _check_word(name: str, value: str, allowed: set[str]) -> None:

@@ -8,8 +8,10 @@ from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment
 from lightning_lde.capture._loaders import LoaderLook, describe_loader, describe_look, loaders_of, look_at_loader
 from lightning_lde.capture._pace import FINGERPRINTS, Pace
+from lightning_lde.capture._people import hide_emails, hide_names, people_here
 from lightning_lde.capture._pipeline import describe_pipeline
-from lightning_lde.capture._redaction import REDACTED, redact, redact_argv, redact_text
+from lightning_lde.capture._redaction import redact, redact_argv, redact_text
+from lightning_lde.capture._secrets import REDACTED, find_secrets, is_secret_key
 from lightning_lde.capture._seeds import capture_seeds
 from lightning_lde.capture._settings import constructor_hparams, describe_pipeline_config
 from lightning_lde.capture._values import flatten_params, json_safe
@@ -30,10 +32,15 @@ __all__ = [
     "describe_look",
     "describe_pipeline",
     "describe_pipeline_config",
+    "find_secrets",
     "flatten_params",
+    "hide_emails",
+    "hide_names",
+    "is_secret_key",
     "json_safe",
     "loaders_of",
     "look_at_loader",
+    "people_here",
     "redact",
     "redact_argv",
     "redact_text",

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 import re
+from collections import Counter
+from collections.abc import Iterator
+
+from lightning_lde.capture._shapes import Found, shapes_in
+
+REDACTED = "<redacted>"
+"""What stands in place of a secret."""
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-_SECRET_WORDS = {"secret", "secrets", "pwd", "cookie", "cookies", "passcode", "authorization", "apitoken"}
+_SECRET_WORDS = {"secret", "secrets", "pwd", "cookie", "cookies", "passcode", "authorization", "apitoken", "dsn"}
 _SECRET_PARTS = re.compile(
     r"passw(?:or)?[dt]|passphrase|credential|apikey|secretkey|accesskey|privatekey|authtoken|accesstoken|clientsecret"
+    r"|accountkey|sessionid|sessid|csrftoken|xsrftoken|mnemonic"
 )
+_SECRET_PAIRS = {("connection", "string"), ("conn", "str")}
 _KEY_OWNERS = {
     *{"access", "account", "admin", "api", "app", "client", "deploy", "encryption", "hmac", "license", "master"},
-    *{"private", "service", "signing", "ssh", "storage", "subscription"},
+    *{"private", "service", "signing", "ssh", "storage", "subscription", "webhook", "bot", "consumer"},
     *{"anthropic", "aws", "azure", "comet", "gcp", "github", "google", "hf", "neptune", "openai", "stripe", "wandb"},
+    *{"cohere", "datadog", "dd", "gemini", "gitlab", "groq", "huggingface", "kaggle", "mailgun", "mistral", "pinecone"},
+    *{"replicate", "roboflow", "sendgrid", "slack", "together", "twilio", "clearml", "mlflow", "sentry", "elevenlabs"},
 }
-_PASS_OWNERS = {"admin", "db", "ftp", "mail", "mysql", "pg", "postgres", "redis", "smtp", "ssh", "user"}
+_PASS_OWNERS = {
+    *{"admin", "db", "ftp", "mail", "mysql", "pg", "postgres", "redis", "smtp", "ssh", "user", "proxy", "http", "root"},
+    *{"database", "mongo", "login", "email", "imap", "ldap", "s"},
+}
 _TOKENS_OWNERS = {"access", "api", "auth", "bearer", "refresh", "session"}
 _LANGUAGE_TOKENS = {
     *{"additional", "audio", "blank", "bos", "by", "class", "cls", "decoder", "dist", "distillation", "encoder"},
@@ -24,35 +40,17 @@ _LANGUAGE_TOKENS = {
     *{"num", "pad", "padding", "patch", "per", "prompt", "query", "reg", "register", "sep", "sos", "special"},
     *{"start", "stop", "sub", "text", "unk", "unknown", "video", "visual", "word"},
 }
-
-_SHAPES = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
-    r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
-    r"|(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA)[0-9A-Z]{16}"
-    r"|github_pat_[A-Za-z0-9_]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{20,}"
-    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{20,}|AIza[0-9A-Za-z_-]{30,}"
-    r"|(?<![A-Za-z0-9_-])sk-(?=[A-Za-z_-]{0,60}[0-9])[A-Za-z0-9_-]{16,}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"
-    r"|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{30,}|(?<![\w-])eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*",
-    re.DOTALL,
+# Names under which a secret may stand, and much else: the value decides.
+_WEAK_WORDS = {
+    *{"key", "keys", "pass", "signature", "login", "webhook", "bearer", "nonce"},
+    *{"phrase", "cred", "creds", "license", "licence", "private"},
+}
+# Each name that announces a secret, or may, has one of these in it.
+_HINTS = (
+    *("pass", "phrase", "secret", "token", "pwd", "cookie", "auth", "dsn", "cred", "sessionid", "sessid", "csrf"),
+    *("xsrf", "mnemonic", "key", "signature", "login", "webhook", "bearer", "nonce", "licen", "private"),
+    *("connection", "conn_"),
 )
-_BEARER = re.compile(r"(\b[Bb]earer\s+)(?=[A-Za-z._~+/=-]*[0-9]|[^\s\"']{20})[A-Za-z0-9._~+/=-]{6,}")
-_HEADER = re.compile(r"((?i:authorization)[\"']?\s*[:=]\s*[\"']?)(?:[A-Za-z]+\s+)?[^\s\"',]+")
-_URL_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)[^\s/\"'<>@:]*:[^\s/\"'<>]*@")
-_URL_TOKEN = re.compile(r"((?i:https?)://)[^\s/\"'<>@:?#]+@")
-
-_ASSIGNED = re.compile(
-    r"(?<![A-Za-z0-9_.-])(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,99})"
-    r"[\"']?(?P<gap>\s*)(?P<sign>[:=])\s*"
-)
-_ANNOTATION = re.compile(r"[\w.\[\]]+\s*=\s*")
-_VALUE = re.compile(r"(?P<quote>[\"'])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\\n])*)|(?P<bare>[^\s,;&\"'}]+)")
-_WORDS_THAT_STAY = {"none", "null", "true", "false", "str", "int", "float", "bool", "bytes", "any", "object", "tensor"}
-_NAME = re.compile(r"[A-Za-z_]+")
-_EXPRESSION = re.compile(
-    r"(?:[A-Za-z_.]+[(\[](?:.*[)\]])?|(?:self|cls|args|cfg|config|conf|os|settings)\.[A-Za-z_.]+"
-    r"|[(\[{]+|\$[A-Z_]+|\$\{.*|<[A-Za-z_ -]+>)[),:]*\Z"
-)
-_PROGRAM_WORDS = re.compile(r"(?:tokens?|auth|keys?)\Z", re.IGNORECASE)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -68,7 +66,21 @@ def is_secret_key(key: str) -> bool:
     words = [word.lower() for word in _WORDS.findall(key)]
     if any(word in _SECRET_WORDS or _SECRET_PARTS.search(word) for word in words):
         return True
+    if any(pair in _SECRET_PAIRS for pair in itertools.pairwise(words)):
+        return True
     return bool(words) and _last_word_is_secret(words[-1], words[-2] if len(words) > 1 else "", words)
+
+
+@functools.lru_cache(maxsize=4096)
+def may_be_secret_key(key: str) -> bool:
+    """Whether a value that looks like chance is a secret under this name.
+
+    Example:
+        >>> [may_be_secret_key(name) for name in ("key", "login", "tokenizer", "sha")]
+        [True, True, False, False]
+    """
+    words = _WORDS.findall(key)
+    return bool(words) and words[-1].lower() in _WEAK_WORDS
 
 
 def _last_word_is_secret(last: str, before: str, words: list[str]) -> bool:
@@ -81,37 +93,221 @@ def _last_word_is_secret(last: str, before: str, words: list[str]) -> bool:
     return last == "auth" or (last == "pass" and before in _PASS_OWNERS)
 
 
-def replace_shapes(text: str, mask: str) -> str:
-    """Replace tokens of known shape, authorization headers, and user names and passwords in URLs."""
-    text = _SHAPES.sub(mask, text)
-    text = _HEADER.sub(rf"\g<1>{mask}", text)
-    text = _BEARER.sub(rf"\g<1>{mask}", text)
-    text = _URL_PASSWORD.sub(rf"\g<1>{mask}@", text)
-    return _URL_TOKEN.sub(rf"\g<1>{mask}@", text)
+_CHANCE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9+/_.~=-]{20,200}")
+_HEX = re.compile(r"[0-9a-fA-F]+")
+_MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]+\Z")
+_LEAST_BITS, _LEAST_HEX_BITS, _MIXED_BITS = 3.5, 2.8, 3.8
 
 
-def replace_assignments(text: str, mask: str) -> str:
-    """Replace what is assigned to a secret's name: ``password='x'``, ``"token": "x"``, ``?api_key=x``."""
-    pieces: list[str] = []
-    done = 0
-    for assigned in _ASSIGNED.finditer(text):
-        if assigned.start() < done or not is_secret_key(assigned["name"]):
-            continue
-        annotation = _ANNOTATION.match(text, assigned.end()) if assigned["sign"] == ":" else None
-        value = _VALUE.match(text, (annotation or assigned).end())
-        if value is None or not _is_secret_value(assigned, value, mask):
-            continue
-        pieces += [text[done : value.start()], value["quote"] or "", mask]
-        done = value.end()
+def looks_like_chance(value: str) -> bool:
+    """Whether a word has the entropy of a key: 20 characters or more, letters and digits mixed, no path.
+
+    Example:
+        >>> looks_like_chance("Zm9v4TqX81bLpQr7vNw2"), looks_like_chance("resnet50_layer4_block2")
+        (True, False)
+    """
+    if not _CHANCE.fullmatch(value) or value.count("/") > 2 or value.count(".") > 2:
+        return False
+    bits = -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
+    if _HEX.fullmatch(value):
+        return bits >= _LEAST_HEX_BITS
+    if _MIXED.match(value) and bits >= _MIXED_BITS:
+        return True
+    return bits >= _LEAST_BITS and max(map(len, re.findall(r"[a-z]+", value)), default=0) < 6
+
+
+# Assignments -----------------------------------------------------------------------------------------------
+
+# Each is tried where a name begins that has a hint in it.
+_ASSIGNED = re.compile(
+    r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,119})(?:\\{0,3}[\"'])?\]?(?P<gap>\s{0,20})(?P<sign>=>|:=|[:=])\s{0,40}"
+)
+_FLAG = re.compile(r"(?<=-)(?P<name>[A-Za-z][A-Za-z0-9_.-]{1,60})[ \t]+(?![-<=|&])")
+_SAID = re.compile(
+    r"(?P<name>(?i:password|passwd|passphrase|pwd|secret|(?:access|api|auth)[_-]?(?:key|token)"
+    r"|(?:(?<=api )|(?<=access )|(?<=auth ))(?:key|token)))"
+    r"(?:\s+(?:is|was|of|for))?[ \t]+(?=[\"']?[^\s\"']*[0-9])(?=[\"']?[^\s\"']*[A-Za-z])(?=[\"']?[^\s\"'(){}\[\]=]{6})"
+)
+_PAIRED = re.compile(r"(?<=[(][\"'])(?P<name>[A-Za-z_][\w.-]{0,60})[\"']\s*,\s*(?=[\"'][^\"'\s]*[0-9])")
+_WAYS = (_ASSIGNED, _FLAG, _SAID, _PAIRED)
+_ANNOTATION = re.compile(r"[\w.\[\]]+(?: ?\| ?[\w.\[\]]+)*\s*=\s*")
+_VALUE = re.compile(
+    r"(?:[bBrRuUfF]{0,2})(?:(?P<block>\"\"\"|''')(?P<inside>.{0,20000}?)(?P=block)"
+    r"|(?P<escaped>(?:\\{1,3}[\"']){3}|\\{1,3}[\"'])(?P<held>(?:(?!(?P=escaped))[^\n])*)"
+    r"|(?P<quote>[\"'])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\\n])*))"
+    r"|(?P<bare>[^\s,;&\"'}]+)",
+    re.DOTALL,
+)
+_LITERAL = re.compile(r"(?P<mark>[\"'])(?P<literal>[^\"'\s]{6,200})(?P=mark)")
+_WORDS_THAT_STAY = {"none", "null", "true", "false", "str", "int", "float", "bool", "bytes", "any", "object", "tensor"}
+_NAME_OR_NUMBER = re.compile(r"[A-Za-z_]+|[0-9]{1,4}")
+_EXPRESSION = re.compile(
+    r"(?:[A-Za-z_.]+[(\[](?:.*[)\]])?|(?:self|cls|args|cfg|config|conf|os|settings)\.[A-Za-z_.]+"
+    r"|[(\[{]+|\$[A-Z_]+|\$\{.*|<[A-Za-z_ -]+>)[),:]*\Z"
+)
+_CALL = re.compile(r"[A-Za-z_.]+\(")
+_PROGRAM_WORDS = re.compile(r"(?:tokens?|auth|keys?)\Z", re.IGNORECASE)
+_OPERATORS = {
+    *{"==", "is", "not", "in", "and", "or", "if", "else", "=", "!=", "+", "->", "r", "f", "b"},
+    *{"return", "raise", "for", "while", "pass", "yield", "assert", "with", "del", "import", "from", "try", "lambda"},
+}
+_SENTENCE = {
+    "is",
+    "was",
+    "must",
+    "should",
+    "may",
+    "can",
+    "or",
+    "and",
+    "to",
+    "if",
+    "for",
+    "as",
+    "with",
+    "option",
+    "flag",
+}
+_PLURALS = {"secrets", "credential", "credentials", "cookies", "tokens"}
+_SAYS_NOTHING = re.compile(r"[^A-Za-z0-9]*\Z|(.)\1*\Z")
+_LONGEST_NAME = 100
+_NAME_BEFORE = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{_LONGEST_NAME}}}\Z")
+
+
+def find_secrets(text: str) -> list[Found]:
+    """Where credentials stand in a text, in order and apart from each other.
+
+    Args:
+        text: Any text.
+
+    Example:
+        >>> [(found.kind, "a password=x9 b"[found.start : found.end]) for found in find_secrets("a password=x9 b")]
+        [('assigned to password', 'x9')]
+    """
+    found = [each for each in (*shapes_in(text), *_assigned_in(text)) if not _is_masked(text, each)]
+    return _apart(found)
+
+
+def find_shapes(text: str) -> list[Found]:
+    """As `find_secrets`, without what is assigned to names: for text that is a name itself."""
+    return _apart([each for each in shapes_in(text) if not _is_masked(text, each)])
+
+
+def replace(text: str, found: list[Found], mask: str = REDACTED) -> str:
+    """A text with stretches of it replaced by a mask."""
+    if not found:
+        return text
+    pieces, done = [], 0
+    for each in found:
+        pieces += [text[done : each.start], mask]
+        done = each.end
     return "".join([*pieces, text[done:]])
 
 
-def _is_secret_value(assigned: re.Match[str], value: re.Match[str], mask: str) -> bool:
-    if value["quote"]:
-        return value["quoted"] not in {"", mask}
-    bare = value["bare"]
-    if bare.startswith(mask) or bare.lower().rstrip(")]=") in _WORDS_THAT_STAY or _EXPRESSION.match(bare):
-        return False
+def _is_masked(text: str, found: Found) -> bool:
+    return found.end <= found.start or text.startswith(REDACTED, found.start)
+
+
+def _apart(found: list[Found]) -> list[Found]:
+    """Overlapping stretches as one, called by what begins first."""
+    apart: list[Found] = []
+    for each in sorted(found, key=lambda one: (one.start, -one.end)):
+        if apart and each.start < apart[-1].end:
+            apart[-1] = apart[-1]._replace(end=max(apart[-1].end, each.end))
+        else:
+            apart.append(each)
+    return apart
+
+
+def _assigned_in(text: str) -> Iterator[Found]:
+    done = 0
+    for start in _names(text):
+        if start < done:
+            continue
+        for way in _WAYS:
+            match = way.match(text, start)
+            if match is not None and (found := _value_of(text, match)) is not None:
+                done = found.end
+                yield found
+                break
+
+
+def _names(text: str) -> Iterator[int]:
+    """Where names begin that might announce a secret, in order."""
+    lower = text.lower()
+    if len(lower) != len(text):
+        lower = "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
+    starts = {_name_start(text, at) for hint in _HINTS for at in _places(lower, hint)}
+    return iter(sorted(starts))
+
+
+def _places(text: str, hint: str) -> Iterator[int]:
+    at = text.find(hint)
+    while at >= 0:
+        yield at
+        at = text.find(hint, at + len(hint))
+
+
+def _name_start(text: str, at: int) -> int:
+    before = _NAME_BEFORE.search(text, max(0, at - _LONGEST_NAME), at)
+    return at if before is None else before.start()
+
+
+def _value_of(text: str, assigned: re.Match[str]) -> Found | None:
+    name = assigned["name"]
+    is_assignment = assigned.re is _ASSIGNED
+    certain = is_secret_key(name) or assigned.re is _SAID
+    if not certain and not (is_assignment and may_be_secret_key(name)):
+        return None
+    place = assigned.end()
+    if is_assignment and assigned["sign"] == ":" and (annotation := _ANNOTATION.match(text, place)):
+        place = annotation.end()
+    value = _VALUE.match(text, place)
+    if value is None:
+        return None
+    for group in ("inside", "held", "quoted"):
+        if value[group] is not None:
+            secret = value[group]
+            if _SAYS_NOTHING.match(secret) or not (certain or looks_like_chance(secret)):
+                return None
+            return Found(*value.span(group), f"assigned to {name}")
+    return _bare(assigned, value, text, certain=certain)
+
+
+def _bare(assigned: re.Match[str], value: re.Match[str], text: str, *, certain: bool) -> Found | None:
+    bare, name = value["bare"], assigned["name"]
+    place = value.start()
+    if not certain:
+        plain = bare.rstrip(").]")
+        return Found(place, place + len(plain), f"assigned to {name}") if looks_like_chance(plain) else None
+    if _SAYS_NOTHING.match(bare) or bare.startswith("`"):
+        return None
+    if bare.startswith(REDACTED) or bare.lower().rstrip(")]=.:") in _WORDS_THAT_STAY or bare in _OPERATORS:
+        return None
+    if _CALL.match(bare) and (literal := _telling_literal(text, place)):
+        return Found(*literal.span("literal"), f"assigned to {name}")
+    if _EXPRESSION.match(bare) or (_NAME_OR_NUMBER.fullmatch(bare) and _is_prose(assigned, bare)):
+        return None
+    return Found(*value.span("bare"), f"assigned to {name}")
+
+
+def _is_prose(assigned: re.Match[str], bare: str) -> bool:
+    """Whether a word after a name is no value: the name passed on, a line of a program, a sentence."""
+    name = assigned["name"]
+    if assigned.re is not _ASSIGNED:
+        return bare == name or bare in _SENTENCE
+    if assigned["sign"] == ":":
+        return bare == name or name.lower() in _PLURALS
     # `token = batch` is a line of a program, `token=batch` a setting; a name passed on keeps its own name.
-    is_line = assigned["gap"] != "" and assigned["sign"] == "=" and _PROGRAM_WORDS.search(assigned["name"])
-    return not (_NAME.fullmatch(bare) and (is_line or bare == assigned["name"]))
+    is_line = assigned["gap"] != "" and assigned["sign"] == "=" and _PROGRAM_WORDS.search(name) is not None
+    return is_line or bare == name
+
+
+def _telling_literal(text: str, place: int) -> re.Match[str] | None:
+    """The first literal in the call that begins at a place which is no name: ``SecretStr("x1-…")``."""
+    end = text.find("\n", place)
+    for literal in _LITERAL.finditer(text, place, min(len(text) if end < 0 else end, place + 300)):
+        words = literal["literal"]
+        if any(char.isdigit() for char in words) and any(char.isalpha() for char in words) and "/" not in words:
+            return literal
+    return None

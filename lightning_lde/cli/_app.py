@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from lightning_lde import __version__
+from lightning_lde.cli._audit_command import audit
 from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
+from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._study_commands import correlate, report
 from lightning_lde.cli._variability import variability
 from lightning_lde.errors import LDEError
@@ -55,5 +57,5 @@ def app() -> None:
     """
 
 
-for command in (init, runs, show, compare, lineage, data, sql, correlate, variability, report, sync):
+for command in (init, runs, show, compare, lineage, data, sql, correlate, variability, report, policy, audit, sync):
     app.add_command(command)

@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from lightning_lde.lake import _layout
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake._parquet import DICTIONARY_COLUMNS, write_parquet
 from lightning_lde.lake.stores import Store, open_store
+from lightning_lde.policy import STRICTEST, Policy, new_policy, policy_of
 from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_arrow, utc_now
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class LakeStorage:
     Attributes:
         store: The files.
         public_options: Those of the options that say where the lake is and are no secret.
+        given_options: All of the options.
 
     Raises:
         LakeURLError: If the address or the options cannot be understood.
@@ -60,7 +62,8 @@ class LakeStorage:
 
     def __init__(self, url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
         self.store: Store = open_store(url, storage_options)
-        given = storage_options or {}
+        self.given_options = dict(storage_options or {})
+        given = self.given_options
         self.public_options = {name: given[name] for name in _PUBLIC_OPTIONS if given.get(name) is not None}
 
     @property
@@ -83,16 +86,13 @@ class LakeStorage:
             LakeNotFoundError: If the bucket is missing, or a file is in the folder's place.
             StoreError: If the storage cannot be written.
         """
-        # The content is the same whoever writes it, so two writers at once do no harm.
-        marker = (json.dumps({"format": "lightning-lde", "format_version": FORMAT_VERSION}, indent=2) + "\n").encode()
-        if self.store.exists(_layout.MARKER):
-            found = self.store.get(_layout.MARKER)
-            # Half of it is what a write that broke left, in a store where that can be seen.
-            if found == marker or not marker.startswith(found):
-                self._check_version()
-                return False
+        if self.store.exists(_layout.MARKER) and not _is_torn(self.store.get(_layout.MARKER)):
+            self._check_version()
+            return False
+        # Of two writers at once the later one's salt counts: whoever needs it reads it again.
+        marker = {"format": "lightning-lde", "format_version": FORMAT_VERSION, "policy": new_policy().as_dict()}
         try:
-            self.store.put(_layout.MARKER, marker)
+            self.store.put(_layout.MARKER, _marker_bytes(marker))
         except StoreError:
             self.store.check_root()  # says it better where the bucket is missing or a file is in the way
             raise
@@ -120,6 +120,30 @@ class LakeStorage:
                 f"the lake at {self.url} has format {version}, this version reads up to {FORMAT_VERSION}: "
                 "upgrade lightning-lde"
             )
+
+    def policy(self) -> Policy:
+        """What the lake takes, read anew.
+
+        Raises:
+            FileNotFoundError: If there is no lake.
+            StoreError: If it cannot be read.
+        """
+        try:
+            marker = json.loads(self.store.get(_layout.MARKER))
+        except ValueError:
+            return STRICTEST
+        return policy_of(marker) if isinstance(marker, dict) else STRICTEST
+
+    def set_policy(self, policy: Policy) -> None:
+        """Change what the lake takes from now on, by one write; what else the marker holds stays.
+
+        Args:
+            policy: The new policy; without a salt it gets one.
+        """
+        self.require()
+        marker = json.loads(self.store.get(_layout.MARKER))
+        salted = policy if policy.salt else replace(policy, salt=new_policy().salt)
+        self.store.put(_layout.MARKER, _marker_bytes({**marker, "policy": salted.as_dict()}))
 
     def append(
         self,
@@ -264,6 +288,22 @@ class LakeStorage:
         if found != object_id:
             raise StoreError(f"object {object_id} at {self.url} is damaged: its content has the hash {found}")
         return data
+
+
+def _marker_bytes(marker: Mapping[str, Any]) -> bytes:
+    return (json.dumps(marker, indent=2) + "\n").encode()
+
+
+def _is_torn(found: bytes) -> bool:
+    """Whether it is the beginning of a marker: what a write that broke left, in a store where that can be seen."""
+    head = b'{\n  "format": "lightning-lde"'
+    if not (found.startswith(head) or head.startswith(found)):
+        return False
+    try:
+        json.loads(found)
+    except ValueError:
+        return True
+    return False
 
 
 def _encode(target: IO[bytes], table: str, groups: Iterable[pa.Table]) -> None:

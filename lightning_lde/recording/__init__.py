@@ -4,7 +4,7 @@ from lightning_lde.recording._episodes import episode_rows
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
-from lightning_lde.recording._spool import spool_root
+from lightning_lde.recording._spool import spool_root, spooled_rows
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
 from lightning_lde.recording._words import check_interval, words_of
 
@@ -19,6 +19,7 @@ __all__ = [
     "has_finished_elsewhere",
     "link_run",
     "spool_root",
+    "spooled_rows",
     "sync_spools",
     "words_of",
 ]

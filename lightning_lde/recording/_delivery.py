@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from lightning_lde.capture import redact_text
 from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._journal import Journal
@@ -27,7 +28,7 @@ class Delivery:
     def __init__(self, storage: LakeStorage, journal: Journal, refuse: Callable[[str], None]) -> None:
         self._storage = storage
         self._journal = journal
-        self._writer = LakeWriter(storage, journal.header, refuse)
+        self._writer = LakeWriter(storage, journal.header, refuse, journal.governance)
         self._rows = Sender("lde-rows", self._say_that_rows_wait)
         self._files = Sender("lde-files")
         # Beside this run's rows: however many there are, they hold up no heartbeat.
@@ -104,6 +105,7 @@ class Delivery:
             message += f"; files that are not stored: {names}"
         if self._journal.dropped:
             message += f"; {self._journal.dropped} metric values were dropped, disk and memory were full"
+        message = redact_text(message)
         told, self._warned = self._warned, True
         if raises:
             raise OSError(message)
@@ -134,5 +136,5 @@ class Delivery:
     def _say_that_rows_wait(self, error: Exception) -> None:
         place = "in memory" if self._journal.path is None else f"in {self._journal.path}"
         if not self._warned:
-            message = f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}"
+            message = redact_text(f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}")
             tell(message, RecordingWarning)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lightning_lde.recording._blocks import MetricBlock
 from lightning_lde.recording._buffer import Buffer
+from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._outbox import Outbox
 from lightning_lde.recording._spool import Rows, SpoolHeader, spool_root
 from lightning_lde.recording._summary import Summary
@@ -27,18 +28,23 @@ class Journal:
         header: Where the rows belong; its number is the first parcel's.
         buffer: What the run has recorded.
         refuse: Called with a sentence for each row or value that cannot be stored.
+        governance: What all rows pass before they are written.
 
     Attributes:
         header: Where the rows belong that come next.
         summary: Of the metric values that are in the spool.
         refuse: What was given.
+        governance: What was given.
     """
 
-    def __init__(self, header: SpoolHeader, buffer: Buffer, refuse: Callable[[str], None]) -> None:
+    def __init__(
+        self, header: SpoolHeader, buffer: Buffer, refuse: Callable[[str], None], governance: Governance
+    ) -> None:
         self.header = header
         self.summary = Summary()
         self._buffer = buffer
         self.refuse = refuse
+        self.governance = governance
         self._dropped = 0
         self._left_in: Path | None = None
         self._outbox: Outbox | None = None
@@ -80,7 +86,7 @@ class Journal:
         with self._lock:
             self._taken += self._buffer.take_metrics()
             if self._taken:
-                self.outbox.add(Rows(metrics=self._taken))
+                self.outbox.add(self.governance.apply(Rows(metrics=self._taken)))
                 taken, self._taken = self._taken, []
                 self.summary.add(taken)
             self._tell(self._buffer.take_refused())
@@ -91,7 +97,7 @@ class Journal:
 
     def _spool_records(self) -> None:
         tables, refused = self._buffer.take_records()
-        self.outbox.add(Rows(tables))
+        self.outbox.add(self.governance.apply(Rows(tables)))
         self._tell(refused)
 
     def summary_of_at_most(self, names: int | None) -> dict[str, dict[str, float]] | None:
@@ -115,7 +121,7 @@ class Journal:
             state: Makes the row of the table ``runs``.
         """
         with self._lock:
-            self.outbox.add(Rows({"runs": state()}))
+            self.outbox.add(self.governance.apply(Rows({"runs": state()})))
             self.outbox.seal()
 
     def forget(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from lightning_lde import capture
-from lightning_lde.schema import Link, Relation, utc_now
+from lightning_lde.recording._governance import VARIABLES
+from lightning_lde.schema import Link, Relation, canonical_json, utc_now
 
 if TYPE_CHECKING:
     from lightning_lde.recording._recorder import Recorder
@@ -26,6 +28,8 @@ def describe_process(recorder: Recorder) -> None:
         seeds=seeds,
         argv=capture.redact_argv(sys.argv),
     )
+    if recorder.capture_level == "full":
+        recorder.add_event(VARIABLES, canonical_json(capture.redact(dict(sorted(os.environ.items())))))
     link_run(recorder, Relation.RAN_IN, "environment", environment.environment_id)
     link_run(recorder, Relation.RAN_CODE, "code", code.code_id)
 

@@ -21,8 +21,11 @@ from lightning_lde import current
 from lightning_lde.capture import checkpoint_fingerprint, redact
 from lightning_lde.errors import RecordingWarning, StoreError, tell
 from lightning_lde.lake import LakeStorage
+from lightning_lde.policy import check_level
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._delivery import Delivery
+from lightning_lde.recording._files import without_secrets
+from lightning_lde.recording._governance import Governance, secrets_around
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._present import PresentRun
 from lightning_lde.recording._process import describe_process
@@ -70,6 +73,9 @@ class Recorder:
         system_metrics_every_s: Seconds between two readings of processor, memory, disk, network and GPUs, on a
             thread of their own; None for none.
         resume: What ``checkpoint_state`` returned when a checkpoint was written: the run goes on from there.
+        capture: ``"minimal"`` records no diff, no values of the command line and no environment variables, and
+            people only as pseudonyms; ``"standard"``; ``"full"`` records all environment variables too. The lake's
+            policy may ask for less.
 
     Attributes:
         run_id: The run's id.
@@ -78,7 +84,8 @@ class Recorder:
         clock: Fed by a training loop, it adds throughput and waiting for data to the system metrics.
 
     Raises:
-        ConfigurationError: If ``flush_every_s`` is no positive number of seconds up to an hour.
+        ConfigurationError: If ``flush_every_s`` is no positive number of seconds up to an hour, or
+            ``capture`` no level.
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example:
@@ -105,7 +112,9 @@ class Recorder:
         on_error: str = "warn",
         system_metrics_every_s: float | None = 10.0,
         resume: Mapping[str, Any] | None = None,
+        capture: str = "standard",
     ) -> None:
+        check_level(capture)
         check_interval("flush_every_s", flush_every_s)
         if system_metrics_every_s is not None:
             check_interval("system_metrics_every_s", system_metrics_every_s)
@@ -142,6 +151,7 @@ class Recorder:
             number=0,
             options=storage.public_options,
         )
+        self._governance = Governance(capture, secrets_around(storage.given_options))
         self._open_ways(header)
         self._journal.summary.restore(self._present.run.summary)
         self._on_sigterm: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -155,7 +165,7 @@ class Recorder:
     def _open_ways(self, header: SpoolHeader) -> None:
         """What leads from here to the lake."""
         self._buffer = Buffer()
-        self._journal = Journal(header, self._buffer, self._refused)
+        self._journal = Journal(header, self._buffer, self._refused, self._governance)
         self._delivery = Delivery(self._storage, self._journal, self._refused)
         self._pump = SpoolPump(self._journal, self._delivery, self._present)
         self._facts = Sender("lde-facts")
@@ -198,6 +208,11 @@ class Recorder:
     def run(self) -> Run:
         """The run's present state."""
         return self._present.run
+
+    @property
+    def capture_level(self) -> str:
+        """The level of capture: what was given, or less where the lake's policy is known and asks for it."""
+        return self._governance.level
 
     @property
     def is_open(self) -> bool:
@@ -382,7 +397,11 @@ class Recorder:
 
         def store(storage: LakeStorage) -> None:
             try:
-                object_id, size_bytes = storage.put_object(source), source.stat().st_size
+                with without_secrets(source, self._governance) as (file, n_secrets):
+                    object_id, size_bytes = storage.put_object(file), file.stat().st_size
+                if n_secrets:
+                    what = f"{path} held {n_secrets} of what looks like secrets: stored with them masked"
+                    self.say_once("artifact", f"{what}; `save_hyperparameters(ignore=[…])` keeps them out")
             except StoreError:
                 raise
             except OSError as error:

@@ -355,3 +355,25 @@ def _frames(file: BinaryIO) -> Iterator[memoryview]:
         if len(payload) < length or zlib.crc32(payload) != checksum:
             return
         yield memoryview(payload)
+
+
+def spooled_rows(root: Path) -> Iterator[tuple[Path, str, str, pa.Table]]:
+    """All rows that wait below a folder of spools, also those that were put aside: file, run, table, rows.
+
+    Files that cannot be read are left out.
+
+    Args:
+        root: The folder of all spools.
+    """
+    from lightning_lde.recording._blocks import blocks_to_tables
+
+    for path in sorted([*root.glob(f"*/*{SUFFIX}"), *root.glob(f"*/*{_REFUSED_SUFFIX}")]):
+        try:
+            header = read_header(path)
+            for rows in SpoolRows(path):
+                for table, part in rows.tables.items():
+                    yield path, header.run_id, table, part
+                for part in blocks_to_tables(header.run_id, rows.metrics):
+                    yield path, header.run_id, "metrics", part
+        except (OSError, ValueError):
+            continue

@@ -11,6 +11,7 @@ from typing import Any
 from lightning_lde.errors import RowsError
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
+from lightning_lde.recording._governance import Governance, secrets_around
 from lightning_lde.recording._spool import (
     Rows,
     SpoolHeader,
@@ -65,7 +66,11 @@ def sync_spools(root: Path, open_lake: Callable[[str, dict[str, Any]], LakeStora
 
 
 def send_rows(
-    storage: LakeStorage, header: SpoolHeader, portions: Iterable[Rows], refuse: Callable[[str], None]
+    storage: LakeStorage,
+    header: SpoolHeader,
+    portions: Iterable[Rows],
+    refuse: Callable[[str], None],
+    governance: Governance,
 ) -> Iterator[tuple[HotFile, int]]:
     """Write the rows of one parcel, the state of the run last.
 
@@ -77,6 +82,7 @@ def send_rows(
         header: Where the rows belong.
         portions: The rows; they are gone through twice.
         refuse: Called with a sentence for each table whose rows cannot be written.
+        governance: What all rows pass; it knows the policy of the lake.
 
     Yields:
         Each file that was made, and how many rows are in it.
@@ -103,11 +109,11 @@ def send_rows(
     has_metrics = False
     for rows in portions:
         has_metrics = has_metrics or bool(rows.metrics)
-        for table, part in rows.tables.items():
+        for table, part in governance.apply(Rows(rows.tables)).tables.items():
             tables.setdefault(table, []).append(part)
     if has_metrics:
         count = sum(block.values.size for rows in portions for block in rows.metrics)
-        blocks = (block for rows in portions for block in rows.metrics)
+        blocks = (block for rows in portions for block in governance.apply(Rows(metrics=rows.metrics)).metrics)
         yield from append("metrics", lambda: blocks_to_tables(header.run_id, blocks), count)
     for table in sorted(tables, key=lambda name: name == "runs"):
         count = sum(part.num_rows for part in tables[table])
@@ -124,8 +130,10 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
         if storage is None:
             return None
         storage.initialise()
+        governance = Governance(known=secrets_around())
+        governance.learn(storage.policy())
         refused: list[str] = []
-        sent = sum(count for _, count in send_rows(storage, header, SpoolRows(path), refused.append))
+        sent = sum(count for _, count in send_rows(storage, header, SpoolRows(path), refused.append, governance))
     except Exception as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     if refused:

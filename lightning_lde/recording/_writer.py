@@ -12,6 +12,7 @@ from lightning_lde.columns import column_of
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording import _ending
 from lightning_lde.recording._blocks import ROWS_PER_GROUP
+from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._outbox import Outbox
 from lightning_lde.recording._spool import SpoolHeader
 from lightning_lde.recording._sync import send_rows
@@ -31,12 +32,16 @@ class LakeWriter:
         storage: The lake.
         header: Where the rows belong.
         refuse: Called with a sentence about rows that can never be written.
+        governance: What all rows pass before they are written; it learns the lake's policy here.
     """
 
-    def __init__(self, storage: LakeStorage, header: SpoolHeader, refuse: Callable[[str], None]) -> None:
+    def __init__(
+        self, storage: LakeStorage, header: SpoolHeader, refuse: Callable[[str], None], governance: Governance
+    ) -> None:
         self._storage = storage
         self._refuse = refuse
         self._header = header
+        self._governance = governance
         self._files: dict[str, dict[HotFile, int]] = defaultdict(dict)
         self._initialised = False
         self.refused = 0
@@ -45,6 +50,7 @@ class LakeWriter:
         """Make sure that there is a lake."""
         if not self._initialised:
             self._storage.initialise()
+            self._governance.learn(self._storage.policy())
             self._initialised = True
 
     def send(self, outbox: Outbox) -> None:
@@ -57,7 +63,7 @@ class LakeWriter:
                 continue
             header = replace(self._header, number=parcel.number)
             before = self.refused
-            for file, count in send_rows(self._storage, header, parcel.rows(), self._note_refused):
+            for file, count in send_rows(self._storage, header, parcel.rows(), self._note_refused, self._governance):
                 self._files[file.table][file] = count
             if self.refused > before:
                 outbox.refused(parcel)
