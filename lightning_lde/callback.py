@@ -71,8 +71,8 @@ class LDECallback(CallbackBase):
             ``"standard"``; ``"full"`` records all that is no secret. The lake's policy may ask for less.
 
     Raises:
-        ConfigurationError: If ``artifacts``, ``data_fingerprint``, ``on_resume``, ``on_error`` or ``capture`` is not one
-            of its words, or an interval is no positive number of seconds.
+        ConfigurationError: If ``artifacts``, ``capture``, ``data_fingerprint``, ``on_resume`` or ``on_error`` is not
+            one of its words, or an interval is no positive number of seconds.
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example::
