@@ -16,6 +16,7 @@ __all__ = [
     "MissingDependencyError",
     "QueryError",
     "RecordingWarning",
+    "ReproductionError",
     "RowsError",
     "RunNotFoundError",
     "StoreError",
@@ -61,6 +62,10 @@ class DataError(LDEError, ValueError):
 
 class ConfigurationError(LDEError, ValueError):
     """A setting has a value that cannot work."""
+
+
+class ReproductionError(LDEError, RuntimeError):
+    """A run cannot be run again, or what ran again left no run to compare."""
 
 
 class MissingDependencyError(LDEError, ImportError):

@@ -10,6 +10,7 @@ import click
 
 from lightning_lde import __version__
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
+from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._study_commands import correlate, report
 from lightning_lde.errors import LDEError
 
@@ -51,5 +52,5 @@ def app() -> None:
     """
 
 
-for command in (init, runs, show, sql, correlate, report, sync):
+for command in (init, runs, show, sql, correlate, report, reproduce, sync):
     app.add_command(command)
