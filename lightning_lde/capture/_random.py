@@ -77,16 +77,16 @@ def _restore(name: str, state: Any) -> None:
 
 
 def _numpy_state() -> dict[str, Any] | None:
-    kind, keys, at, has_gauss, gauss = sys.modules[_NUMPY].random.get_state()
-    # Another bit generator than the legacy one has a state of another form.
-    if kind != "MT19937":
+    state = sys.modules[_NUMPY].random.get_state(legacy=False)
+    # Another bit generator than the usual one has a state of another form.
+    if state["bit_generator"] != "MT19937":
         return None
     return {
-        "kind": kind,
-        "numbers": _packed(keys.tolist()),
-        "at": int(at),
-        "has_gauss": int(has_gauss),
-        "gauss": float(gauss).hex(),
+        "kind": state["bit_generator"],
+        "numbers": _packed(state["state"]["key"].tolist()),
+        "at": int(state["state"]["pos"]),
+        "has_gauss": int(state["has_gauss"]),
+        "gauss": float(state["gauss"]).hex(),
     }
 
 

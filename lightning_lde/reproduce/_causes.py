@@ -127,6 +127,8 @@ def _of_chance(before: Recorded, now: Recorded, verdict: Verdict, others: list[C
         facts.append(f"transforms: {_listed(transforms)}")
     if any(use.facts.get("num_workers") for use in before.uses):
         facts.append("loaders have workers, with random generators of their own")
+    if "PYTHONHASHSEED" not in (before.environment.get("variables") or {}):
+        facts.append("PYTHONHASHSEED was not set, so sets of words come in another order")
     gpus = bool(before.environment.get("gpus")) and not before.environment.get("determinism", {}).get(
         "torch.use_deterministic_algorithms"
     )

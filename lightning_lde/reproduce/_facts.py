@@ -85,6 +85,7 @@ class Recorded:
         stages: The stage of each of these segments.
         points: The values of its metrics and evaluated tasks, in the order in which they came.
         events: Its events.
+        went_on: Whether an earlier process had begun the run.
     """
 
     run: Row
@@ -96,6 +97,7 @@ class Recorded:
     stages: list[str | None] = dataclasses.field(default_factory=list)
     points: dict[Point, float] = dataclasses.field(default_factory=dict)
     events: list[Row] = dataclasses.field(default_factory=list)
+    went_on: bool = False
 
     @property
     def identity(self) -> Row:
@@ -119,7 +121,8 @@ def read_recorded(lake: Lake, run: str) -> Recorded:
         return [_decoded(row) for row in lake.sql(sql, parameters).to_pylist()]
 
     [row] = ask("select * from runs where run_id = $1", run_id)
-    segments = _last_process(ask(_SEGMENTS, run_id))
+    every = ask(_SEGMENTS, run_id)
+    segments = _last_process(every)
     first = segments[0]["segment"]
     uses = ask(_USES, run_id)
     return Recorded(
@@ -132,6 +135,7 @@ def read_recorded(lake: Lake, run: str) -> Recorded:
         stages=[segment["stage"] for segment in segments],
         points=_points(ask(_POINTS, run_id, first), ask(_EPISODES, run_id, first), first),
         events=ask("select kind, level, message from events where run_id = $1 order by time", run_id),
+        went_on=len(segments) < len(every),
     )
 
 

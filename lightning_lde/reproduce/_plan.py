@@ -119,8 +119,11 @@ def make_plan(
     if (code.get("launch") or {}).get("recorded_by"):
         names = {"LDE_PROJECT": run["project"], "LDE_EXPERIMENT": run["experiment"], "LDE_NAME": run["name"]}
         variables = {**variables, "LDE_URI": lake, **{name: value for name, value in names.items() if value}}
-    if (seed := _seed(recorded, "PL_GLOBAL_SEED")) is not None:
-        variables = {**variables, "PL_GLOBAL_SEED": str(seed)}
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        if (value := _seed(recorded, name)) is not None:
+            variables = {**variables, name: str(value)}
+        elif name in os.environ:
+            unset = [*unset, name]
     initial = _seed(recorded, "torch_initial_seed")
     unseeded = not (recorded.seeds and recorded.seeds[0].get("seeded")) and (initial or 0) >= _SMALL_SEED
     differences = [] if environment == VENV else environment_differences(recorded.environment, here)
@@ -203,13 +206,10 @@ def _notes(recorded: Recorded) -> list[str]:
         notes.append("it was started outside of its code's folder, which is where it starts now")
     if run["status"] != "finished":
         notes.append(f"the run {run['status']}: only what it recorded can be compared")
-    if run["resumed_from"] or recorded.run["number_in_process"] is None:
+    if run["resumed_from"] or recorded.went_on:
         notes.append("it went on from a checkpoint, which the program must find again: --link brings files in")
     if (run["world_size"] or 1) > 1:
         notes.append(f"it ran on {run['world_size']} processes; the program starts them again if it did so itself")
-    environment = recorded.environment.get("variables") or {}
-    if "PYTHONHASHSEED" not in environment:
-        notes.append("PYTHONHASHSEED was not set: the order of sets of words is another one in each process")
     return notes
 
 

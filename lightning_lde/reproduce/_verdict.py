@@ -99,7 +99,9 @@ def verdict_of(before: Recorded, now: Recorded, *, tolerance: float = DEFAULT_TO
         tolerance: The largest relative difference that counts as the same.
     """
     metrics = compare_points(before.points, now.points, tolerance=tolerance)
-    start, end = (_same(before, now, name) for name in ("weights_start_id", "weights_end_id"))
+    # Of a run that went on, the weights are known that its first process started with.
+    start = None if before.went_on else _same(before, now, "weights_start_id")
+    end = _same(before, now, "weights_end_id")
     one_sided_weights = (before.run["weights_end_id"] is None) != (now.run["weights_end_id"] is None)
     words = {metric.verdict for metric in metrics}
     first = _first_difference(before.points, now.points, tolerance=0.0)
