@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lightning_lde import reproducing
 from lightning_lde._lightning import CallbackBase, SessionOptions, TrainerSession, trainers, update_bases
 from lightning_lde.capture import FINGERPRINTS, redact_text
 from lightning_lde.errors import ConfigurationError, RecordingWarning, tell
@@ -108,7 +109,7 @@ class LDECallback(CallbackBase):
         check_interval("flush_every_s", flush_every_s)
         if system_metrics_every_s is not None:
             check_interval("system_metrics_every_s", system_metrics_every_s)
-        storage = LakeStorage(lake, storage_options)
+        storage = LakeStorage(reproducing.lake_address(lake), storage_options)
         self._state_key = self._generate_state_key(lake=storage.url, project=project)
         recording = {
             "flush_every_s": flush_every_s,

@@ -17,6 +17,7 @@ __all__ = [
     "NodeNotFoundError",
     "QueryError",
     "RecordingWarning",
+    "ReproductionError",
     "RowsError",
     "RunNotFoundError",
     "StoreError",
@@ -66,6 +67,10 @@ class DataError(LDEError, ValueError):
 
 class ConfigurationError(LDEError, ValueError):
     """A setting has a value that cannot work."""
+
+
+class ReproductionError(LDEError, RuntimeError):
+    """A run cannot be run again, or what ran again left no run to compare."""
 
 
 class MissingDependencyError(LDEError, ImportError):

@@ -134,6 +134,7 @@ class Run(Record):
     resumed_from: str | None = None
     reproduces: str | None = None
     summary: Json = dataclasses.field(default_factory=dict)
+    number_in_process: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -254,6 +255,9 @@ class Code(Record):
     entry_point: str | None = None
     entry_point_hash: str | None = None
     snapshot_object: str | None = None
+    working_directory: str | None = None
+    launch: Json = dataclasses.field(default_factory=dict)
+    untracked: Json = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

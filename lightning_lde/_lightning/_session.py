@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_utilities.core.rank_zero import rank_zero_info
 
+from lightning_lde import reproducing
 from lightning_lde._lightning import _trainer
 from lightning_lde._lightning._facts import RunFacts, settings_of
 from lightning_lde._lightning._sampler import MetricSampler
@@ -170,6 +171,8 @@ class TrainerSession:
     def _goes_on(self, resumes: RunState) -> bool:
         options = self._options
         if not options.continue_run or resumes.identity != self._same_run:
+            return False
+        if not reproducing.opened.may_go_on(resumes.run_id):
             return False
         return not has_finished_elsewhere(options.storage, options.identity["project"], resumes)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from lightning_lde.capture._checkpoints import checkpoint_fingerprint
-from lightning_lde.capture._code import capture_code
+from lightning_lde.capture._code import CapturedCode, capture_code, capture_sources
 from lightning_lde.capture._data import describe_dataset
-from lightning_lde.capture._environment import capture_environment
+from lightning_lde.capture._environment import capture_environment, is_recorded_variable
 from lightning_lde.capture._loaders import LoaderLook, describe_loader, describe_look, loaders_of, look_at_loader
 from lightning_lde.capture._pace import FINGERPRINTS, Pace
 from lightning_lde.capture._people import hide_emails, hide_names, people_here
 from lightning_lde.capture._pipeline import describe_pipeline
+from lightning_lde.capture._random import random_state, restore_random_state
 from lightning_lde.capture._redaction import redact, redact_argv, redact_text
 from lightning_lde.capture._secrets import REDACTED, find_secrets, is_secret_key
 from lightning_lde.capture._seeds import capture_seeds
@@ -20,11 +21,13 @@ from lightning_lde.capture._weights import weights_fingerprint
 __all__ = [
     "FINGERPRINTS",
     "REDACTED",
+    "CapturedCode",
     "LoaderLook",
     "Pace",
     "capture_code",
     "capture_environment",
     "capture_seeds",
+    "capture_sources",
     "checkpoint_fingerprint",
     "constructor_hparams",
     "describe_dataset",
@@ -36,13 +39,16 @@ __all__ = [
     "flatten_params",
     "hide_emails",
     "hide_names",
+    "is_recorded_variable",
     "is_secret_key",
     "json_safe",
     "loaders_of",
     "look_at_loader",
     "people_here",
+    "random_state",
     "redact",
     "redact_argv",
     "redact_text",
+    "restore_random_state",
     "weights_fingerprint",
 ]

@@ -9,25 +9,45 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from lightning_lde.capture._access import clean_text, get
+from lightning_lde.capture._launch import describe_launch
 from lightning_lde.capture._redaction import redact_text
+from lightning_lde.capture._snapshot import Snapshot, sources_around, take_snapshot
 from lightning_lde.schema import Code, content_id, utc_now
 
 _MAX_DIFF = 1_000_000
+_NEAR = 3
 _TIMEOUT_S = 10.0
 _USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
 _NO_SURPRISES = ("--no-pager", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
-_DIFF = ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty")
+_DIFF = (
+    *("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty"),
+    # Whatever the user has set: it shall apply to a clone.
+    *("--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--no-relative"),
+)
+
+
+class CapturedCode(NamedTuple):
+    """The code of a program.
+
+    Attributes:
+        row: The row of the table ``code``.
+        snapshot: The bytes of the object that ``row.snapshot_object`` names, None where there is none.
+    """
+
+    row: Code
+    snapshot: bytes | None
 
 
 def capture_code(entry_point: str | None = None) -> Code:
     """Describe the repository in which the entry point lies, and the entry point itself.
 
     Without git, or outside a repository, the facts of git are None. Credentials are taken out of the
-    remote's address and the diff; paths are relative to the repository. Files that git does not track
-    are not seen, except the entry point, which has its own hash.
+    remote's address and the diff; paths are relative to the repository, or else to the entry point's folder.
 
     Args:
         entry_point: The program's file; None for the one this process runs. For an installed program
@@ -36,18 +56,77 @@ def capture_code(entry_point: str | None = None) -> Code:
     Returns:
         The row; its id covers all fields but ``recorded_at`` and ``snapshot_object``.
     """
+    return capture_sources(entry_point).row
+
+
+def capture_sources(entry_point: str | None = None) -> CapturedCode:
+    """What `capture_code` finds, together with the text of the sources that git does not keep.
+
+    Inside a repository these are the files that it neither tracks nor ignores, elsewhere those around the entry point.
+
+    Args:
+        entry_point: The program's file; None for the one this process runs.
+
+    Returns:
+        The row and the snapshot that it names.
+    """
     program = _program(entry_point)
-    repository = _Repository(_home(program, given=entry_point is not None))
+    home = _home(program, given=entry_point is not None)
+    repository = _Repository(home)
+    root = repository.root or _root_without_git(program, home)
+    snapshot = _snapshot(program, repository, root)
     facts = {
         "commit": repository.ask("rev-parse", "--verify", "-q", "HEAD"),
         "branch": repository.ask("symbolic-ref", "--short", "-q", "HEAD"),
         "remote": repository.remote(),
         "dirty": repository.is_dirty(),
         "diff": repository.diff(),
-        "entry_point": None if program is None else _name(program, repository.root),
+        "entry_point": None if program is None else _name(program, root),
         "entry_point_hash": None if program is None else _hash(program),
+        "working_directory": _working_directory(root),
+        "launch": describe_launch(program, root) if entry_point is None else {},
+        "untracked": snapshot.files,
     }
-    return Code(code_id=content_id("code", facts), recorded_at=utc_now(), **facts)  # type: ignore[arg-type]
+    row = Code(
+        code_id=content_id("code", facts),
+        recorded_at=utc_now(),
+        snapshot_object=snapshot.object_id,
+        **facts,  # type: ignore[arg-type]
+    )
+    return CapturedCode(row, snapshot.archive)
+
+
+def _root_without_git(program: Path | None, home: Path | None) -> Path | None:
+    """The working directory where the program lies a little below it, else the program's folder."""
+    if program is None or home is None:
+        return home
+    try:
+        here = Path.cwd()
+        near = program.is_relative_to(here) and len(program.relative_to(here).parts) <= _NEAR
+        return here if near and here not in {Path(here.anchor), Path.home()} else home
+    except (OSError, RuntimeError):
+        return home
+
+
+def _snapshot(program: Path | None, repository: _Repository, root: Path | None) -> Snapshot:
+    try:
+        if root is None:
+            return Snapshot([], None)
+        if repository.root is not None:
+            return take_snapshot(root, repository.untracked())
+        inside = program is not None and program.is_relative_to(root)
+        return take_snapshot(root, sources_around(program, root) if program is not None and inside else [])
+    except Exception:
+        # A folder that changes meanwhile, or cannot be read: the rest is worth having.
+        return Snapshot([], None)
+
+
+def _working_directory(root: Path | None) -> str | None:
+    try:
+        here = Path.cwd()
+    except OSError:
+        return None
+    return clean_text(here.relative_to(root).as_posix()) if root is not None and here.is_relative_to(root) else None
 
 
 def _program(entry_point: str | None) -> Path | None:
@@ -115,6 +194,14 @@ class _Repository:
         if len(text) <= _MAX_DIFF:
             return text
         return f"{text[:_MAX_DIFF]}\n<diff cut here after {_MAX_DIFF} characters>\n"
+
+    def untracked(self) -> Iterator[Path]:
+        """Files that the repository neither tracks nor ignores."""
+        answer = self._run("ls-files", "--others", "--exclude-standard", "-z")
+        # What follows the last zero was cut.
+        for name in (answer or "").split("\0")[:-1]:
+            if self.root is not None:
+                yield self.root / name
 
     def remote(self) -> str | None:
         """The address of ``origin``, or of the first remote, without credentials."""

@@ -40,6 +40,11 @@ def capture_environment() -> Environment:
     return Environment(environment_id=content_id("environments", facts), recorded_at=utc_now(), **facts)
 
 
+def is_recorded_variable(name: str) -> bool:
+    """Whether the environment variable of that name is part of an environment."""
+    return (name in _NAMES or name.startswith(_PREFIXES)) and name not in _NOT_WHERE
+
+
 @functools.cache
 def _fixed_facts(torch: Any) -> dict[str, Any]:
     return {
@@ -112,10 +117,6 @@ def _determinism() -> dict[str, Any]:
 
 
 def _variables() -> dict[str, Any]:
-    chosen = {
-        name: value
-        for name, value in os.environ.items()
-        if (name in _NAMES or name.startswith(_PREFIXES)) and name not in _NOT_WHERE
-    }
+    chosen = {name: value for name, value in os.environ.items() if is_recorded_variable(name)}
     safe: dict[str, Any] = redact(hide_paths(json_safe(dict(sorted(chosen.items())))))
     return safe

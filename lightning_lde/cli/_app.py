@@ -15,6 +15,7 @@ from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._policy_command import policy
+from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._study_commands import correlate, report
 from lightning_lde.cli._variability import variability
 from lightning_lde.errors import LDEError
@@ -57,5 +58,20 @@ def app() -> None:
     """
 
 
-for command in (init, runs, show, compare, lineage, data, sql, correlate, variability, report, policy, audit, sync):
+for command in (
+    init,
+    runs,
+    show,
+    compare,
+    lineage,
+    data,
+    reproduce,
+    sql,
+    correlate,
+    variability,
+    report,
+    policy,
+    audit,
+    sync,
+):
     app.add_command(command)

@@ -208,8 +208,14 @@ def _code_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
         ("remote", text(row["remote"])),
         ("diff", f"{len(row['diff'].splitlines())} lines" if row["diff"] else ""),
         ("entry point", text(row["entry_point"])),
+        ("untracked", _untracked_words(json.loads(row["untracked"] or "[]"))),
         ("id", row["code_id"]),
     ]
+
+
+def _untracked_words(files: list[dict[str, Any]]) -> str:
+    kept = sum(file["in_snapshot"] for file in files)
+    return f"{_counted(len(files), 'files')}, {kept} in the snapshot" if files else ""
 
 
 def _pairs(json_text: str | None) -> str:

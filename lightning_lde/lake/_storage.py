@@ -276,6 +276,21 @@ class LakeStorage:
             self.store.put_file(path, source, sha256=object_id)
         return object_id
 
+    def put_object_bytes(self, data: bytes) -> str:
+        """Store bytes under their SHA-256; equal content is stored once.
+
+        Returns:
+            The object id, 64 hexadecimal digits.
+
+        Raises:
+            StoreError: If they cannot be stored.
+        """
+        object_id = hashlib.sha256(data).hexdigest()
+        path = _layout.object_path(object_id)
+        if self.store.size(path) != len(data):
+            self.store.put(path, data)
+        return object_id
+
     def get_object(self, object_id: str) -> bytes:
         """The content of an object, verified.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LONGEST_FLUSH_S = 60.0
 _SHARE_OF_AGE = 1 / 20
-_KEPT_FROM_THE_START = ("weights_start_id", "dataset_config_id", "pipeline_config_id")
+_KEPT_FROM_THE_START = ("weights_start_id", "dataset_config_id", "pipeline_config_id", "reproduces")
 
 
 class PresentRun:

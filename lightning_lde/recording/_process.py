@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from lightning_lde import capture
+from lightning_lde import capture, reproducing
 from lightning_lde.recording._governance import VARIABLES
 from lightning_lde.schema import Link, Relation, canonical_json, utc_now
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 def describe_process(recorder: Recorder) -> None:
     """Record where and from what code the open segment runs."""
     environment = capture.capture_environment()
-    code = capture.capture_code()
-    seeds = capture.capture_seeds()
+    code, snapshot = capture.capture_sources()
+    seeds = {**capture.capture_seeds(), "random_state": recorder.random_state_id}
+    if snapshot is not None:
+        recorder.store_bytes("the snapshot of the sources", snapshot)
     recorder.record("environments", environment)
     recorder.record("code", code)
     recorder.update(
@@ -32,6 +34,43 @@ def describe_process(recorder: Recorder) -> None:
         recorder.add_event(VARIABLES, canonical_json(capture.redact(dict(sorted(os.environ.items())))))
     link_run(recorder, Relation.RAN_IN, "environment", environment.environment_id)
     link_run(recorder, Relation.RAN_CODE, "code", code.code_id)
+    if recorder.run.reproduces is not None:
+        link_run(recorder, Relation.REPRODUCES, "run", recorder.run.reproduces)
+
+
+def begin_as_recorded(recorder: Recorder, number: int) -> bytes | None:
+    """The states of the random generators as a segment begins; in a reproduction, those of the reproduced run.
+
+    Args:
+        recorder: The run's recorder.
+        number: How many segments it has begun before.
+
+    Returns:
+        The states as JSON, None where they cannot be read.
+    """
+    target = reproducing.wanted()
+    try:
+        if target is not None and recorder.run.reproduces == target.run_id:
+            _restore(recorder, target, number)
+        return canonical_json(capture.random_state()).encode()
+    except Exception as error:
+        recorder.say_once("random", f"the random states are not known: {type(error).__name__}: {error}")
+        return None
+
+
+def _restore(recorder: Recorder, target: reproducing.Wanted, number: int) -> None:
+    state = target.random_states[number] if number < len(target.random_states) else None
+    if state is not None and (changed := capture.restore_random_state(state)):
+        words = f"random states restored as segment {number} began: {', '.join(changed)}"
+        recorder.add_event("reproduction", words)
+    _restore_threads(recorder, target.torch_threads)
+
+
+def _restore_threads(recorder: Recorder, threads: int | None) -> None:
+    torch = sys.modules.get("torch")
+    if torch is not None and threads is not None and (found := torch.get_num_threads()) != threads:
+        torch.set_num_threads(threads)
+        recorder.add_event("reproduction", f"torch's threads set from {found} to {threads}")
 
 
 def link_run(recorder: Recorder, relation: str, target_kind: str, target_id: str) -> None:

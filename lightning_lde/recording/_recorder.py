@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +19,7 @@ import psutil  # noqa: F401
 import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
-from lightning_lde import current
+from lightning_lde import current, reproducing
 from lightning_lde.capture import checkpoint_fingerprint, redact
 from lightning_lde.errors import RecordingWarning, StoreError, tell
 from lightning_lde.lake import LakeStorage
@@ -28,7 +30,7 @@ from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance, secrets_around
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._present import PresentRun
-from lightning_lde.recording._process import describe_process
+from lightning_lde.recording._process import begin_as_recorded, describe_process
 from lightning_lde.recording._pump import SpoolPump
 from lightning_lde.recording._resume import Moment, RunState
 from lightning_lde.recording._sender import Sender
@@ -118,7 +120,8 @@ class Recorder:
         check_interval("flush_every_s", flush_every_s)
         if system_metrics_every_s is not None:
             check_interval("system_metrics_every_s", system_metrics_every_s)
-        storage = lake if isinstance(lake, LakeStorage) else LakeStorage(lake, storage_options)
+        address = reproducing.lake_address(lake)
+        storage = address if isinstance(address, LakeStorage) else LakeStorage(address, storage_options)
         self._storage = storage
         self._on_error = on_error
         now = utc_now()
@@ -137,8 +140,13 @@ class Recorder:
             heartbeat_every_s=flush_every_s,
         )
         self._resumes = RunState.from_dict(resume)
+        if self._resumes is not None and not reproducing.opened.may_go_on(self._resumes.run_id):
+            run, self._resumes = replace(run, resumed_from=self._resumes.run_id), None
         self._present = PresentRun(run, flush_every_s=flush_every_s, resumes=self._resumes)
         self.run_id = self._present.run.run_id
+        self._number_run()
+        self.random_state_id: str | None = None
+        self._n_segments = 0
         self._said: set[tuple[str, str]] = set()
         self._said_closed = False
         self.is_disowned = False
@@ -161,6 +169,16 @@ class Recorder:
         if system_metrics_every_s is not None:
             self._monitor = SystemMonitor(self._log_system, every_s=system_metrics_every_s, clock=self.clock)
         _living.add(self)
+
+    def _number_run(self) -> None:
+        """Tell the run apart from others of the same names in this process, and whether it is a reproduction."""
+        run = self._present.run
+        if self._resumes is None:
+            identity = {name: getattr(run, name) for name in ("project", "experiment", "name", "tags")}
+            number, reproduces = reproducing.opened.begin(run.run_id, identity)
+            self._present.change(number_in_process=number, reproduces=reproduces)
+        else:
+            self._present.change(reproduces=reproducing.opened.go_on(run.run_id) or run.reproduces)
 
     def _open_ways(self, header: SpoolHeader) -> None:
         """What leads from here to the lake."""
@@ -236,7 +254,10 @@ class Recorder:
         if self.is_disowned:
             return
         self._present.begin_segment(stage)
+        state = begin_as_recorded(self, self._n_segments)
+        self._n_segments += 1
         self._pump.begin()
+        self.random_state_id = None if state is None else self.store_bytes("the random state", state)
         if self._monitor is not None:
             self._monitor.start()
         current.opened(self)
@@ -430,6 +451,19 @@ class Recorder:
                 self._pump.spool(None, flush=True)
 
         self._delivery.store(path, store)
+
+    def store_bytes(self, name: str, data: bytes) -> str:
+        """Store an object that a row names; it is written in the background.
+
+        Args:
+            name: What people call it.
+            data: Its content.
+
+        Returns:
+            Its id.
+        """
+        self._delivery.keep(name, data)
+        return hashlib.sha256(data).hexdigest()
 
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
         """End the segment: write what is left, then merge the run's files into one per table.

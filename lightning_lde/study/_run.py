@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_lde import reproducing
 from lightning_lde.fewshot import FewShotDataset
 from lightning_lde.query import Lake
 from lightning_lde.study._cells import Cell, finished_cells
@@ -31,7 +32,10 @@ class CellOutcome:
 
 
 def cells_to_run(lake: Lake, cells: Sequence[Cell], *, project: str) -> list[Cell]:
-    """The cells that are not finished in the lake, in their order."""
+    """The cells that are not finished in the lake, in their order; in a reproduction, the one that it is about."""
+    target = reproducing.wanted()
+    if target is not None and (wanted := (target.identity.get("tags") or {}).get("cell")):
+        return [cell for cell in cells if cell.cell_id == wanted]
     finished = finished_cells(lake, project)
     return [cell for cell in cells if cell.cell_id not in finished]
 

@@ -51,6 +51,8 @@ def test_no_random_generator_moves() -> None:
     capture.capture_environment()
     capture.capture_code()
     capture.capture_seeds()
+    capture.capture_sources()
+    capture.random_state()
     capture.describe_loader(data)
     capture.describe_pipeline(module)
     capture.describe_pipeline_config(module, None)
@@ -77,14 +79,19 @@ def test_seeds_are_read_as_lightning_leaves_them(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
     monkeypatch.delenv("PL_SEED_WORKERS", raising=False)
+    torch.seed()
     unseeded = capture.capture_seeds()
     assert (unseeded["PL_GLOBAL_SEED"], unseeded["seeded"]) == (None, False)
     monkeypatch.setenv("PL_GLOBAL_SEED", "")
     monkeypatch.setenv("PL_SEED_WORKERS", "")
     assert capture.capture_seeds()["seeded"] is False
     pl.seed_everything(42, workers=True, verbose=False)
-    expected = {"PL_GLOBAL_SEED": 42, "PL_SEED_WORKERS": 1, "torch_initial_seed": 42, "seeded": True}
-    assert capture.capture_seeds() == expected
+    known = {"PL_GLOBAL_SEED": 42, "PL_SEED_WORKERS": 1, "torch_initial_seed": 42, "seeded": True}
+    assert capture.capture_seeds() == {**known, "seeded_by": "seed_everything"}
+    monkeypatch.delenv("PL_GLOBAL_SEED")
+    assert capture.capture_seeds()["seeded_by"] == "torch.manual_seed"
+    torch.seed()
+    assert capture.capture_seeds()["seeded_by"] is None
 
 
 def _run(program: Path, hash_seed: str) -> str:

@@ -1,0 +1,156 @@
+"""What this process reproduces, if it was started for that: read where runs are opened, by whoever opens them.
+
+`lde reproduce` starts a program with a variable that names a file; everything else about it is in
+`lightning_lde.reproduce`. Imports nothing of weight: without the variable this costs a look at the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib.abc
+import importlib.util
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lightning_lde.errors import RecordingWarning, tell
+
+VARIABLE = "LDE_REPRODUCE"
+
+Identity = Mapping[str, Any]
+"""Project, experiment, name and tags of a run, as they are recorded."""
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A run that is to be reproduced.
+
+    Attributes:
+        run_id: The run.
+        lake: The address of its lake, absolute.
+        identity: Its project, experiment, name and tags.
+        number: Which one it was of those with the same identity in its process.
+        random_states: What `capture.random_state` gave when its segments began, None where it is not known.
+        torch_seed: What an unseeded torch began with, None where the program seeds it.
+        torch_threads: torch's number of threads, None to leave it.
+    """
+
+    run_id: str
+    lake: str
+    identity: dict[str, Any]
+    number: int = 0
+    random_states: Sequence[Mapping[str, Any] | None] = ()
+    torch_seed: int | None = None
+    torch_threads: int | None = None
+
+    def as_json(self) -> str:
+        """What `wanted` reads."""
+        return json.dumps(dataclasses.asdict(self))
+
+
+@functools.cache
+def wanted() -> Wanted | None:
+    """The run that this process reproduces, None in any other process."""
+    path = os.environ.get(VARIABLE)
+    if not path:
+        return None
+    try:
+        return Wanted(**json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        tell(f"{VARIABLE} is set, but nothing is reproduced: {type(error).__name__}: {error}", RecordingWarning)
+        return None
+
+
+def lake_address(given: Any) -> Any:
+    """The address of a lake, or that of the reproduced run's where both are folders: the working directory is another.
+
+    Args:
+        given: What the program names.
+    """
+    target = wanted()
+    if target is None or _SCHEME.match(target.lake) or not isinstance(given, (str, os.PathLike)):
+        return given
+    address = os.fspath(given)
+    return given if isinstance(address, str) and _SCHEME.match(address) else target.lake
+
+
+class Opened:
+    """The runs that a process has begun, to tell which one is the reproduction."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers: dict[str, int] = {}
+        self._reproductions: dict[str, str | None] = {}
+
+    def begin(self, run_id: str, identity: Identity) -> tuple[int, str | None]:
+        """Count a new run.
+
+        Args:
+            run_id: The new run.
+            identity: What it is called.
+
+        Returns:
+            How many runs of that identity this process had begun before, and the run that the new one reproduces.
+        """
+        key = json.dumps(identity, sort_keys=True, default=str)
+        target = wanted()
+        with self._lock:
+            number = self._numbers[key] = self._numbers.get(key, -1) + 1
+            same = target is not None and number == target.number and dict(identity) == dict(target.identity)
+            self._reproductions[run_id] = target.run_id if target is not None and same else None
+            return number, self._reproductions[run_id]
+
+    def go_on(self, run_id: str) -> str | None:
+        """The run that a run reproduces which goes on."""
+        return self._reproductions.get(run_id)
+
+    def may_go_on(self, run_id: str) -> bool:
+        """Whether training may go on in a run: a reproduction adds nothing to runs that were there before it."""
+        return wanted() is None or run_id in self._reproductions
+
+
+opened = Opened()
+
+
+class _SeedTorch(importlib.abc.MetaPathFinder):
+    """Gives torch, when it is imported, the number that an unseeded run's torch had drawn."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "torch":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("torch")
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_seed(module: ModuleType) -> None:
+                execute(module)
+                # Only the processor's generator: that of a GPU has a fixed first seed.
+                with contextlib.suppress(Exception):
+                    module.default_generator.manual_seed(self._seed)
+
+            spec.loader.exec_module = execute_and_seed  # type: ignore[method-assign]
+        return spec
+
+
+def prepare_process() -> None:
+    """Called before the first line of the program: an unseeded torch starts as it did then."""
+    target = wanted()
+    if target is not None and target.torch_seed is not None:
+        sys.meta_path.insert(0, _SeedTorch(target.torch_seed))
