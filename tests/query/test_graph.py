@@ -218,6 +218,16 @@ def test_links_that_others_wrote_are_followed(past: Past) -> None:
     assert not lineage(past.lake, "raw").nodes["dataset", "raw"].facts
 
 
+def test_nothing_flows_into_a_reproduction(past: Past) -> None:
+    past.run("original", 0, 1, weights_end_id="w1")
+    past.link("original", "trained_on", "dataset_config", "data", 0)
+    past.run("again", 2, 3, weights_end_id="w2", reproduces=past.names["original"])
+    assert past.down("original") == {"w1", "again"}
+    assert past.down("data") == {"original", "w1"}
+    assert past.up("again") == {"original"}
+    assert past.up("w2") == {"again"}
+
+
 nodes = st.integers(0, 7)
 
 

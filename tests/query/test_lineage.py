@@ -236,7 +236,8 @@ def test_wrong_words_are_said(story: Story) -> None:
     with pytest.raises(NodeNotFoundError, match="nothing"):
         lineage(story.lake, "")
     with pytest.raises(NodeNotFoundError, match="means 5 things"):
-        lineage(story.lake, "01")
+        # The time of their start, to some hours.
+        lineage(story.lake, story.runs["tuned"][:6])
     with pytest.raises(ConfigurationError, match="sideways"):
         lineage(story.lake, "tuned", direction="sideways")
     with pytest.raises(ConfigurationError, match="depth is 0"):
