@@ -124,8 +124,8 @@ def _print_code(code: CodeDifference, title: str, width: int, everything: bool) 
     states = {True: "the same", False: "differs", None: "cannot be compared"}
     _heading(f"{title}: {states[code.is_equal]}")
     for words in (code.how and f"by {code.how}", code.missing):
-        if words:
-            say(f"  {shortened(words, 4 * width)}")
+        for line in textwrap.wrap(shortened(words or "", 4 * width), width - 2):
+            say(f"  {line}")
     lines = (code.diff or "").splitlines()
     for line in lines if everything else lines[:MOST_DIFF_LINES]:
         say(f"  {shortened(line.expandtabs(4), width - 2)}", **_diff_style(line))
@@ -283,7 +283,8 @@ def _print_more(n: int, what: str) -> None:
 
 
 def _heading(title: str) -> None:
-    say(f"\n{title}", bold=True)
+    say("")
+    say(shortened(title, page_width()), bold=True)
 
 
 def _number(value: float) -> str:

@@ -39,7 +39,7 @@ class RunRecords:
 
 _POINTS = """
     select name, context, dataloader_idx, list(step order by segment, step, time) as steps,
-           list(value order by segment, step, time) as points
+           list(coalesce(value, 'nan'::double) order by segment, step, time) as points
     from metrics where run_id = $1 group by all order by context nulls first, name, dataloader_idx nulls first"""
 
 

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from click.testing import CliRunner, Result
 from pytorch_lightning.demos.boring_classes import BoringModel
 from rich.cells import cell_len
 
-from lightning_lde import LDECallback, Recorder
+from lightning_lde import Lake, LDECallback, Recorder
 from lightning_lde.cli import app
 from lightning_lde.cli._columns import blocks, cells, fair_widths, shortened
+from lightning_lde.cli._comparison import print_comparison
+from lightning_lde.query import compare_code, compare_runs
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202e[bold]日本語🎉\ud800"
 LONG = "x" * 5_000_000
@@ -195,7 +198,7 @@ def test_colours_on_a_terminal_only(lake: Path) -> None:
 
 
 def test_many_runs_and_many_metrics_stay_in_their_columns(tmp_path: Path) -> None:
-    names = [f"run {number}" for number in range(8)]
+    names = [f"run {number}" for number in range(7)]
     for number, name in enumerate(names):
         tags = {"number": str(number)}
         with Recorder(tmp_path / "lake", project="p", name=name, tags=tags, system_metrics_every_s=None) as run:
@@ -207,9 +210,9 @@ def test_many_runs_and_many_metrics_stay_in_their_columns(tmp_path: Path) -> Non
     assert "… 11 more metrics: --all shows them" in text
     numbers = [line.split() for line in section(text, "command and tags")]
     shown = [word for line in numbers if line[0] == "tags.number" for word in line[1:]]
-    assert shown == [f'"{number}"' for number in range(8)]
+    assert shown == [f'"{number}"' for number in range(7)]
     lasts = [line for line in section(text, "metrics") if line.startswith("    last")]
-    assert sum(line.count("@2") for line in lasts) == 8
+    assert sum(line.count("@2") for line in lasts) == 7
 
 
 def test_a_run_of_which_little_is_known(tmp_path: Path) -> None:
@@ -250,3 +253,16 @@ def test_widths_are_shared_fairly() -> None:
     assert sum(fair_widths([90, 5, 90, 90], 100)) <= 100
     assert fair_widths([90, 5, 90], 45) == [20, 5, 20]
     assert blocks([200, 5], 50) == [[0], [1]]
+
+
+def test_what_is_missing_for_a_diff_is_said_within_the_width(lake: Path, tmp_path: Path) -> None:
+    rows = [{"commit": letter * 40, "dirty": False, "diff": None} for letter in "ab"]
+    folder = tmp_path / ("long name " * 20)
+    folder.mkdir()
+    comparison = compare_runs(Lake(lake), runs_of(lake))
+    code = compare_code(*rows, repository=folder)
+    with CliRunner().isolation() as (out, *_):
+        print_comparison(replace(comparison, code=(code,)), everything=False)
+        text = out.getvalue().decode()
+    assert "is in no git repository" in " ".join(text.split())
+    assert max(map(cell_len, text.splitlines())) <= 100
