@@ -25,7 +25,8 @@ def lake(lake_path: Path) -> Lake:
 
 
 def record(lake: Lake, *, points: int = 100, flush_every_s: float = 0.02, **options: object) -> Recorder:
-    recorder = Recorder(lake.storage, project="p", flush_every_s=flush_every_s, **options)
+    words = {"flush_every_s": flush_every_s, "system_metrics_every_s": None, **options}
+    recorder = Recorder(lake.storage, project="p", **words)  # type: ignore[arg-type]
     recorder.start_segment("fit")
     for step in range(points):
         recorder.log({"a": step / 2, "b": math.nan}, step=step, epoch=0, context="train")
