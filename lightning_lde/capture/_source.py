@@ -49,7 +49,8 @@ def source_hash(thing: Any) -> str | None:
     """
     try:
         known = _hashes.get(thing)
-    except TypeError:
+    except Exception:
+        # Not to be weakly held, or of a class with an equality of its own.
         return _hash(thing)
     if known is None:
         known = _hashes[thing] = _hash(thing)
