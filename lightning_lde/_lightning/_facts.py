@@ -208,7 +208,7 @@ class RunFacts:
         if self._pipeline is not None and self._pipeline.n_parameters is None:
             # Lazy parameters have a shape by now; the pipeline is still the one that it was.
             now = capture.describe_pipeline(module)
-            counts = {"n_parameters": now.n_parameters, "n_trainable": now.n_trainable}
+            counts: dict[str, Any] = {"n_parameters": now.n_parameters, "n_trainable": now.n_trainable}
             self._recorder.record("pipelines", replace(self._pipeline, recorded_at=now.recorded_at, **counts))
 
     def save_checkpoints(self, trainer: pl.Trainer) -> None:
