@@ -17,6 +17,7 @@ HEAD_BYTES = 256 * 2**10
 """How much of a file is read where not everything is."""
 
 _MAX_SAMPLED = 64
+_MAX_WHOLE = 2000
 _BLOCK_BYTES = 2**20
 _MANIFEST_ROWS = 256
 _MAX_WALKED = 500_000
@@ -74,8 +75,9 @@ def fingerprint_files(
 ) -> FilesFingerprint:
     """A hash over names, sizes and labels of files in their order, and over the bytes of all or some of them.
 
-    Names are those below the root, times of modification do not count: a copy is the same data. Up to 64 MiB every
-    byte counts, with an exact pace always; above, the first 256 KiB of at most 64 evenly spaced files.
+    Names are those below the root, times of modification do not count: a copy is the same data. Of up to 2,000 files
+    with up to 64 MiB every byte counts, with an exact pace always; above, the first 256 KiB of at most 64 evenly
+    spaced files.
 
     Args:
         items: One per file.
@@ -104,7 +106,7 @@ def fingerprint_files(
             pace.breathe()
     digest.update(canonical_json(rows).encode())
     total = sum(size or 0 for size in sizes)
-    whole = pace.exact or total <= MAX_BYTES
+    whole = pace.exact or (total <= MAX_BYTES and len(paths) <= _MAX_WHOLE)
     chosen = range(len(paths)) if whole else _spread(len(paths))
     for index in chosen:
         _update(digest, paths[index], None if whole else HEAD_BYTES, pace)

@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 import textwrap
+import weakref
 from typing import Any
 
 from lightning_lde.capture._access import get
@@ -18,6 +19,8 @@ _KNOWN = {
     *{"torch", "torchvision", "torchaudio", "torchtext", "torchmetrics", "pytorch_lightning", "lightning"},
     *{"lightning_lde", "datasets", "numpy"},
 }
+_hashes: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
+"""Of classes and functions that live; Python parses a whole file to find the text of a class."""
 
 
 def is_library(thing: object) -> bool:
@@ -44,6 +47,17 @@ def source_hash(thing: Any) -> str | None:
 
     The indentation of the whole does not count. Of a lambda it is the text of the expression alone.
     """
+    try:
+        known = _hashes.get(thing)
+    except Exception:
+        # Not to be weakly held, or of a class with an equality of its own.
+        return _hash(thing)
+    if known is None:
+        known = _hashes[thing] = _hash(thing)
+    return known
+
+
+def _hash(thing: Any) -> str | None:
     try:
         text = _lambda_text(thing) if get(thing, "__name__") == "<lambda>" else None
         text = text or textwrap.dedent(inspect.getsource(thing)).strip()

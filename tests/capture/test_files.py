@@ -125,6 +125,15 @@ def test_many_bytes_are_sampled_and_read_whole_on_demand(images: Path, monkeypat
     assert describe_dataset(Folder(images)).dataset_id != cheap.dataset_id
 
 
+def test_many_small_files_are_not_all_opened(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_MAX_WHOLE", 6)
+    monkeypatch.setattr(files, "_MAX_SAMPLED", 3)
+    opened: list[str] = []
+    monkeypatch.setattr(files, "_update", lambda digest, path, limit, pace: opened.append(path))
+    assert describe_dataset(Folder(images)).fingerprint_method == "sha256 of 7 names and sizes, 3 files read"
+    assert [path.removeprefix(f"{images}/") for path in opened] == ["cat/0.png", "dog/0.png", "dog/3.png"]
+
+
 def test_a_missing_file_is_part_of_what_is_known(images: Path) -> None:
     dataset, base = Folder(images), describe_dataset(Folder(images))
     (images / "cat" / "1.png").unlink()

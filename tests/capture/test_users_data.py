@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import ChainDataset, DataLoader, Dataset, IterableDataset, StackDataset, Subset, TensorDataset
 
 from lightning_lde.capture import Pace, describe_dataset, describe_loader, describe_look, look_at_loader
@@ -263,3 +266,39 @@ def test_a_transform_of_hugging_face() -> None:
     dataset = HuggingFace(pa.table({"text": ["a"]}))
     dataset._format_kwargs = {"transform": str.upper}
     assert describe_loader(DataLoader(dataset))[1].transforms == "str.upper"
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> list[list[int]]:
+    """Indices of a subset, of a subset of it, and so on."""
+    n, chosen = 20, []
+    for _ in range(draw(st.integers(1, 4))):
+        chosen.append(draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20)))
+        n = len(chosen[-1])
+    return chosen
+
+
+@settings(deadline=None)
+@given(choices(), st.data())
+def test_subsets_of_subsets_are_rows_of_the_root(chosen: list[list[int]], data: st.DataObject) -> None:
+    """Against the way of each single sample from the outermost subset to the root."""
+    root = TensorDataset(torch.arange(20))
+    nested: Any = root
+    for indices in chosen:
+        wrap = data.draw(st.sampled_from([list, tuple, np.array, torch.tensor]))
+        nested = Subset(nested, wrap(indices))
+        if data.draw(st.booleans()):
+            nested = Wrapper(nested)
+    rows = [int(_given(nested, position)) for position in range(len(nested))]
+    dataset, config = describe_loader(DataLoader(nested))
+    assert dataset.n_samples == 20
+    assert config.n_samples == len(rows)
+    assert config.indices_hash == hashlib.sha256(np.array(rows, "<i8").tobytes()).hexdigest()[:32]
+
+
+def _given(dataset: Any, position: int) -> Any:
+    while isinstance(dataset, Wrapper):
+        dataset = dataset.base
+    if isinstance(dataset, Subset):
+        return _given(dataset.dataset, int(dataset.indices[position]))
+    return dataset.tensors[0][position]

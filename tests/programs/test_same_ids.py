@@ -14,6 +14,8 @@ import pytest
 
 from lightning_lde import Lake
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 SCRIPT = '''
