@@ -5,6 +5,7 @@ from __future__ import annotations
 from lightning_lde.capture._code import CapturedCode, capture_code, capture_sources
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment, is_recorded_variable
+from lightning_lde.capture._launch import command_line
 from lightning_lde.capture._loaders import describe_loader, loaders_of
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._random import random_state, restore_random_state
@@ -21,6 +22,7 @@ __all__ = [
     "capture_environment",
     "capture_seeds",
     "capture_sources",
+    "command_line",
     "describe_dataset",
     "describe_loader",
     "describe_pipeline",

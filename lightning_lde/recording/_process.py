@@ -26,7 +26,7 @@ def describe_process(recorder: Recorder) -> None:
         code_id=code.code_id,
         seed=seeds.get("PL_GLOBAL_SEED"),
         seeds=seeds,
-        argv=capture.redact_argv(sys.argv),
+        argv=capture.redact_argv(capture.command_line()),
     )
     link_run(recorder, Relation.RAN_IN, "environment", environment.environment_id)
     link_run(recorder, Relation.RAN_CODE, "code", code.code_id)
