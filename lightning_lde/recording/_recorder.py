@@ -167,8 +167,8 @@ class Recorder:
             number, reproduces = reproducing.opened.begin(run.run_id, identity)
             self._present.change(number_in_process=number, reproduces=reproduces)
         else:
-            number, reproduces = reproducing.opened.go_on(run.run_id)
-            self._present.change(number_in_process=number, reproduces=reproduces or run.reproduces)
+            earlier, reproduces = reproducing.opened.go_on(run.run_id)
+            self._present.change(number_in_process=earlier, reproduces=reproduces or run.reproduces)
 
     def _open_ways(self, header: SpoolHeader) -> None:
         """What leads from here to the lake."""
