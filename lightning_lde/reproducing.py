@@ -92,6 +92,8 @@ class Opened:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._reproductions: dict[str, str | None] = {}
+        self._places: dict[str, int] = {}
+        self._segments: dict[str, int] = {}
 
     def begin(self, run_id: str, identity: Identity) -> tuple[int, str | None]:
         """Count a new run.
@@ -109,11 +111,21 @@ class Opened:
             number = self._numbers[key] = self._numbers.get(key, -1) + 1
             same = target is not None and number == target.number and dict(identity) == dict(target.identity)
             self._reproductions[run_id] = target.run_id if target is not None and same else None
+            self._places[run_id] = number
             return number, self._reproductions[run_id]
 
-    def go_on(self, run_id: str) -> str | None:
-        """The run that a run reproduces which goes on."""
-        return self._reproductions.get(run_id)
+    def go_on(self, run_id: str) -> tuple[int | None, str | None]:
+        """What `begin` gave for a run that goes on; no number where another process had begun it."""
+        with self._lock:
+            number = self._places.get(run_id)
+            self._places.setdefault(run_id, 0)
+            return number, self._reproductions.setdefault(run_id, None)
+
+    def count_segment(self, run_id: str) -> int:
+        """How many segments of a run this process had begun before the one that begins now."""
+        with self._lock:
+            number = self._segments[run_id] = self._segments.get(run_id, -1) + 1
+            return number
 
     def may_go_on(self, run_id: str) -> bool:
         """Whether training may go on in a run: a reproduction adds nothing to runs that were there before it."""

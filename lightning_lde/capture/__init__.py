@@ -6,6 +6,7 @@ from lightning_lde.capture._checkpoints import checkpoint_fingerprint
 from lightning_lde.capture._code import CapturedCode, capture_code, capture_sources
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment, is_recorded_variable
+from lightning_lde.capture._launch import command_line
 from lightning_lde.capture._loaders import LoaderLook, describe_loader, describe_look, loaders_of, look_at_loader
 from lightning_lde.capture._pace import FINGERPRINTS, Pace
 from lightning_lde.capture._people import hide_emails, hide_names, people_here
@@ -29,6 +30,7 @@ __all__ = [
     "capture_seeds",
     "capture_sources",
     "checkpoint_fingerprint",
+    "command_line",
     "constructor_hparams",
     "describe_dataset",
     "describe_loader",

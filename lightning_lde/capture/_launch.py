@@ -34,6 +34,16 @@ def describe_launch(program: Path | None, root: Path | None) -> dict[str, Any]:
     return {"kind": kind, "target": target, "options": redact_argv(options), "recorded_by": by_variable}
 
 
+def command_line() -> list[str]:
+    """The program's name and its arguments as they were given, also where it has changed ``sys.argv`` since."""
+    kind, word, _ = _of_interpreter(sys.orig_argv[1:])
+    name = sys.argv[0] if sys.argv else ""
+    same = {"script": name == word, "module": Path(name).is_absolute(), "command": name == "-c"}.get(kind, False)
+    if not same or word is None or word not in sys.orig_argv or multiprocessing.parent_process() is not None:
+        return list(sys.argv)
+    return [name, *sys.orig_argv[sys.orig_argv.index(word, 1) + 1 :]]
+
+
 def in_notebook() -> Any:
     """IPython's shell where the program is typed into it, None elsewhere."""
     module = sys.modules.get("IPython")

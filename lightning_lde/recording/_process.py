@@ -28,7 +28,7 @@ def describe_process(recorder: Recorder) -> None:
         code_id=code.code_id,
         seed=seeds.get("PL_GLOBAL_SEED"),
         seeds=seeds,
-        argv=capture.redact_argv(sys.argv),
+        argv=capture.redact_argv(capture.command_line()),
     )
     if recorder.capture_level == "full":
         recorder.add_event(VARIABLES, canonical_json(capture.redact(dict(sorted(os.environ.items())))))

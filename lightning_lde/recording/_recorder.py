@@ -146,7 +146,6 @@ class Recorder:
         self.run_id = self._present.run.run_id
         self._number_run()
         self.random_state_id: str | None = None
-        self._n_segments = 0
         self._said: set[tuple[str, str]] = set()
         self._said_closed = False
         self.is_disowned = False
@@ -178,7 +177,8 @@ class Recorder:
             number, reproduces = reproducing.opened.begin(run.run_id, identity)
             self._present.change(number_in_process=number, reproduces=reproduces)
         else:
-            self._present.change(reproduces=reproducing.opened.go_on(run.run_id) or run.reproduces)
+            earlier, reproduces = reproducing.opened.go_on(run.run_id)
+            self._present.change(number_in_process=earlier, reproduces=reproduces or run.reproduces)
 
     def _open_ways(self, header: SpoolHeader) -> None:
         """What leads from here to the lake."""
@@ -254,8 +254,7 @@ class Recorder:
         if self.is_disowned:
             return
         self._present.begin_segment(stage)
-        state = begin_as_recorded(self, self._n_segments)
-        self._n_segments += 1
+        state = begin_as_recorded(self, reproducing.opened.count_segment(self.run_id))
         self._pump.begin()
         self.random_state_id = None if state is None else self.store_bytes("the random state", state)
         if self._monitor is not None:

@@ -84,7 +84,11 @@ def _of_place(before: Recorded, now: Recorded, verdict: Verdict) -> Iterator[Cau
     if packages:
         main = [one for one in packages if any(word in one.name for word in _NUMERIC)]
         weight = 90 if any(one.name == "torch" for one in packages) else 82 if main else 68
-        yield Cause("packages", weight, "other versions of packages", tuple(packages))
+        if not main and all(None in (one.before, one.now) for one in packages):
+            # The program ran without it once.
+            yield Cause("packages", 35, "packages came or went", tuple(packages))
+        else:
+            yield Cause("packages", weight, "other versions of packages", tuple(packages))
     for kind, weight_if_small, weight, reason in (
         ("threads", 80, 50, "another number of threads adds in another order"),
         ("hardware", 70, 48, "other hardware computes in another order"),

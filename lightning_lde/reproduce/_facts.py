@@ -26,7 +26,8 @@ _PIPELINE = """
     from pipeline_configs c join pipelines p using (pipeline_id) where c.pipeline_config_id = $1"""
 
 _SEGMENTS = """
-    select segment, arg_max(seeds, revision) as seeds, arg_max(stage, revision) as stage
+    select segment, arg_max(seeds, revision) as seeds, arg_max(stage, revision) as stage,
+           arg_max(number_in_process, revision) as number
     from stored.runs where run_id = $1 group by segment order by segment"""
 
 _POINTS = """
@@ -133,21 +134,31 @@ def read_recorded(lake: Lake, run: str) -> Recorded:
         uses=[Use(use.pop("relation"), use) for use in uses],
         seeds=[segment["seeds"] or {} for segment in segments],
         stages=[segment["stage"] for segment in segments],
-        points=_points(ask(_POINTS, run_id, first), ask(_EPISODES, run_id, first), first),
+        points=_points(
+            ask(_POINTS, run_id, first),
+            ask(_EPISODES, run_id, first),
+            {segment["segment"]: place for place, segment in enumerate(segments)},
+        ),
         events=ask("select kind, level, message from events where run_id = $1 order by time", run_id),
         went_on=len(segments) < len(every),
     )
 
 
 def _last_process(segments: list[Row]) -> list[Row]:
-    """Segments of the process that recorded the run last: their numbers follow each other without a gap."""
+    """Segments of the process that recorded the run last.
+
+    After a gap in their numbers a run goes on from a checkpoint: in the same process where it has a number there.
+    """
     first = len(segments) - 1
-    while first > 0 and segments[first - 1]["segment"] == segments[first]["segment"] - 1:
+    while first > 0:
+        follows = segments[first - 1]["segment"] == segments[first]["segment"] - 1
+        if not follows and segments[first]["number"] is None:
+            break
         first -= 1
     return segments[first:]
 
 
-def _points(metrics: list[Row], episodes: list[Row], first: int) -> dict[Point, float]:
+def _points(metrics: list[Row], episodes: list[Row], places: dict[int, int]) -> dict[Point, float]:
     met: Counter[tuple[Any, ...]] = Counter()
     points: dict[Point, float] = {}
 
@@ -156,13 +167,13 @@ def _points(metrics: list[Row], episodes: list[Row], first: int) -> dict[Point, 
         met[place] += 1
 
     for row in metrics:
-        place = row["segment"] - first, row["name"], row["context"], row["dataloader_idx"], row["step"]
+        place = places[row["segment"]], row["name"], row["context"], row["dataloader_idx"], row["step"]
         add(place, row["value"])
     for row in episodes:
         steps = "" if row["inner_steps"] is None else f", {row['inner_steps']} inner steps"
         for name in ("loss", "accuracy"):
             title = f"{row['method']}{steps}: {name}"
-            add((row["segment"] - first, title, "episodes", None, row["episode_index"]), row[name])
+            add((places[row["segment"]], title, "episodes", None, row["episode_index"]), row[name])
     return points
 
 

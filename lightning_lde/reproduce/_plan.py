@@ -89,7 +89,7 @@ class Plan:
         }.get(str(seeds.get("seeded_by")), "unseeded")
         if self.torch_seed is not None:
             how += f": torch will begin with {self.torch_seed}, as it did"
-        return f"{how}; random states of {states} segments" if states else how
+        return f"{how}; random states of {states} segment{'s' if states > 1 else ''}" if states else how
 
 
 def make_plan(

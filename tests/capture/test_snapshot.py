@@ -161,3 +161,13 @@ def test_how_a_program_was_started(
     launch, directory = json.loads(done.stderr.splitlines()[-1])
     assert launch == {"kind": kind, "target": target, "options": options, "recorded_by": None}
     assert directory == "."
+
+
+def test_the_command_line_is_the_one_that_was_given(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import sys\nfrom lightning_lde.capture import command_line\nsys.argv.pop(1)\nprint(*command_line()[1:])\n"
+    )
+    for words in (["program.py"], ["-X", "dev", "program.py"], ["-m", "program"], ["-c", "import program"]):
+        command = [sys.executable, *words, "lake", "fit", "-c", "1"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["lake", "fit", "-c", "1"]

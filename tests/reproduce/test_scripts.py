@@ -36,7 +36,9 @@ def check(outcome: Outcome, lake: Lake, *, points: int) -> None:
     assert new["weights_end_id"] == old["weights_end_id"]
     curves = {
         run: lake.sql(
-            "select name, context, dataloader_idx, step, value from metrics where run_id = ? order by all", [run]
+            """select name, context, dataloader_idx, step, value from metrics
+               where run_id = ? and context is distinct from 'system' order by all""",
+            [run],
         )
         for run in (new["run_id"], old["run_id"])
     }

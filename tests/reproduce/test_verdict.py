@@ -95,6 +95,7 @@ ROUNDING, LARGE = curve(1.0, 1.0 + 1e-9, 1.2), curve(1.3, 1.4, 1.5)
 THREADS = {"environment": {**ENVIRONMENT, "determinism": {"torch.num_threads": 8}}}
 TORCH = {"environment": {**ENVIRONMENT, "packages": {**ENVIRONMENT["packages"], "torch": "2.6.0"}}}
 PIP = {"environment": {**ENVIRONMENT, "packages": {**ENVIRONMENT["packages"], "pip": "26"}}}
+NEW = {"environment": {**ENVIRONMENT, "packages": {**ENVIRONMENT["packages"], "profiler": "1"}}}
 OTHER_DATA = {"uses": [Use("trained_on", {**DATA, "fingerprint": "g"})]}
 WORKERS = {"uses": [Use("trained_on", {**DATA, "num_workers": 4})]}
 OTHER_CODE = {"code": {**CODE, "commit": "d"}}
@@ -106,6 +107,7 @@ RANKINGS: list[tuple[dict[Point, float], dict[str, Any], list[str]]] = [
     (ROUNDING, THREADS, ["threads", "randomness"]),
     (ROUNDING, {**THREADS, **TORCH}, ["packages"]),
     (LARGE, PIP, ["packages", "randomness"]),
+    (LARGE, NEW, ["randomness", "packages"]),
     (LARGE, {**THREADS, **OTHER_DATA}, ["data", "randomness", "threads"]),
     (LARGE, {**OTHER_CODE, **OTHER_DATA, **TORCH}, ["data", "code", "packages"]),
     (LARGE, {**OTHER_START, **THREADS}, ["start weights"]),
