@@ -18,6 +18,11 @@ from lightning_lde.cli._output import print_json, print_table
 if TYPE_CHECKING:
     from lightning_lde.study import RepetitionGroup, VariabilityAnalysis
 
+_COMPONENT = (
+    "levels", "degrees_of_freedom", "variance", "variance_low", "variance_high", "share", "share_low", "share_high",
+    "reason",
+)  # fmt: skip
+
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="[URL] METRIC")
@@ -100,14 +105,17 @@ def as_dict(analysis: VariabilityAnalysis) -> dict[str, Any]:
 def _print_csv(analysis: VariabilityAnalysis) -> None:
     import pyarrow as pa
 
-    print_table(pa.Table.from_pylist([row for group in analysis.groups for row in _rows(group, analysis)]), "csv")
+    rows = [row for group in analysis.groups for row in _rows(group, analysis)]
+    # Not from the rows alone: a group whose values are all equal has no components.
+    names = list(dict.fromkeys([name for row in rows for name in row] or ["group", *_COMPONENT]))
+    print_table(pa.table({name: [row.get(name) for row in rows] for name in names}), "csv")
     # Standard output is the table alone, so that a program can read it.
     for sentence in (*(one.message for one in analysis.duplicates), *analysis.notes):
         click.echo(sentence, err=True)
 
 
 def _rows(group: RepetitionGroup, analysis: VariabilityAnalysis) -> list[dict[str, Any]]:
-    found = group.decomposition
+    found, seeds = group.decomposition, group.seeds
     common = {
         "group": group.label,
         **group.key,
@@ -119,20 +127,18 @@ def _rows(group: RepetitionGroup, analysis: VariabilityAnalysis) -> list[dict[st
         "mean_low": found.mean_low if found else None,
         "mean_high": found.mean_high if found else None,
         "sd": group.overall.sd,
-        "sd_over_seeds": group.seeds.sd if group.seeds else None,
-        "sd_over_seeds_low": group.seeds.low if group.seeds else None,
-        "sd_over_seeds_high": group.seeds.high if group.seeds else None,
+        "sd_over_seeds": seeds.sd if seeds else None,
+        "sd_over_seeds_low": seeds.low if seeds else None,
+        "sd_over_seeds_high": seeds.high if seeds else None,
         "query": analysis.queries[0].name,
     }
-    components = [*found.components, found.residual] if found else []
-    is_residual = [False] * (len(components) - 1) + [True]
+    if found is None:
+        return [common]
+    rows = [(one, False) for one in found.components] + [(found.residual, True)]
     return [
-        {**common, **_columns(one), "is_residual": last} for one, last in zip(components, is_residual, strict=False)
-    ] or [common]
-
-
-def _columns(one: Any) -> dict[str, Any]:
-    return {("component" if name == "name" else name): value for name, value in vars(one).items()}
+        {**common, "component": one.name, "is_residual": last, **{name: getattr(one, name) for name in _COMPONENT}}
+        for one, last in rows
+    ]
 
 
 def _split(words: str) -> tuple[str, ...]:
