@@ -6,15 +6,16 @@ import hashlib
 import io
 import json
 import pickletools
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.capture import REDACTED, find_secrets, is_secret_key
+from lightning_lde.capture import REDACTED, find_secrets, is_secret_key, looks_like_chance, may_be_secret_key
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import spooled_rows
+from lightning_lde.recording import KEYS_OF_OTHERS, spooled_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,7 @@ LARGEST_TEXT_BYTES = 64 << 20
 
 _MASKS = {REDACTED, "<withheld>"}
 _SHOWN = 3
+_NAME = re.compile(r"[\w.\- /]{1,80}")
 _PORTION = 1 << 20
 _OVERLAP = 4096
 
@@ -162,7 +164,9 @@ def _in_json(value: Any, table: str, column: str, file: str, *, secret: bool) ->
     if isinstance(value, dict):
         named = any(isinstance(value.get(word), str) and is_secret_key(value[word]) for word in ("name", "key"))
         for key, item in value.items():
-            below = secret or is_secret_key(key) or (named and key.lower() == "value")
+            by_chance = isinstance(item, str) and may_be_secret_key(key) and looks_like_chance(item)
+            by_name = is_secret_key(key) or (named and key.lower() == "value")
+            below = secret or ((by_chance or by_name) and column.split(".")[0] not in KEYS_OF_OTHERS)
             yield from _in_json(item, table, f"{column}.{key}", file, secret=below)
             yield from _in_text(key, table, None, f"{column} (a key)", file)
     elif isinstance(value, list):
@@ -215,7 +219,7 @@ def _in_pickle(data: bytes, run_id: str | None, file: str) -> Iterator[Finding]:
                     yield _finding("objects", run_id, f"content.{name}", "secret by name", argument, file)
                 else:
                     yield from _in_text(argument, "objects", run_id, "content", file)
-                name = argument if len(argument) < 100 and is_secret_key(argument) else ""
+                name = argument if _NAME.fullmatch(argument) and is_secret_key(argument) else ""
             elif opcode.name not in {"BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT", "FRAME"}:
                 name = ""
     except Exception:

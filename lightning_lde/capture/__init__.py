@@ -13,7 +13,13 @@ from lightning_lde.capture._people import hide_emails, hide_names, people_here
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._random import random_state, restore_random_state
 from lightning_lde.capture._redaction import redact, redact_argv, redact_text
-from lightning_lde.capture._secrets import REDACTED, find_secrets, is_secret_key
+from lightning_lde.capture._secrets import (
+    REDACTED,
+    find_secrets,
+    is_secret_key,
+    looks_like_chance,
+    may_be_secret_key,
+)
 from lightning_lde.capture._seeds import capture_seeds
 from lightning_lde.capture._settings import constructor_hparams, describe_pipeline_config
 from lightning_lde.capture._values import flatten_params, json_safe
@@ -46,6 +52,8 @@ __all__ = [
     "json_safe",
     "loaders_of",
     "look_at_loader",
+    "looks_like_chance",
+    "may_be_secret_key",
     "people_here",
     "random_state",
     "redact",

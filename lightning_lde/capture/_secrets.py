@@ -120,7 +120,9 @@ def looks_like_chance(value: str) -> bool:
 
 # Each is tried where a name begins that has a hint in it.
 _ASSIGNED = re.compile(
-    r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,119})(?:\\{0,3}[\"'])?\]?(?P<gap>\s{0,20})(?P<sign>=>|:=|[:=])\s{0,40}"
+    r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,119})(?:\\{0,3}[\"'])?\]?(?P<gap>\s{0,20})(?P<sign>=>|:=|[:=])"
+    # `if token:` and what stands in the next line have nothing to do with each other; in JSON they have.
+    r"(?:(?<!:)\s{0,40}|(?<=[\"']:)\s{0,40}|[ \t]{0,40})"
 )
 _FLAG = re.compile(r"(?<=-)(?P<name>[A-Za-z][A-Za-z0-9_.-]{1,60})[ \t]+(?![-<=|&])")
 _SAID = re.compile(
@@ -138,7 +140,7 @@ _VALUE = re.compile(
     r"|(?P<bare>[^\s,;&\"'}]+)",
     re.DOTALL,
 )
-_LITERAL = re.compile(r"(?P<mark>[\"'])(?P<literal>[^\"'\s]{6,200})(?P=mark)")
+_LITERAL = re.compile(r"(?P<mark>\\{0,3}[\"'])(?P<literal>[^\"'\s\\]{6,200})(?P=mark)")
 _WORDS_THAT_STAY = {"none", "null", "true", "false", "str", "int", "float", "bool", "bytes", "any", "object", "tensor"}
 _NAME_OR_NUMBER = re.compile(r"[A-Za-z_]+|[0-9]{1,4}")
 _EXPRESSION = re.compile(
@@ -171,6 +173,7 @@ _SENTENCE = {
 _PLURALS = {"secrets", "credential", "credentials", "cookies", "tokens"}
 _SAYS_NOTHING = re.compile(r"[^A-Za-z0-9]*\Z|(.)\1*\Z")
 _LONGEST_NAME = 100
+_ASTERISKS = "***"
 _NAME_BEFORE = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{_LONGEST_NAME}}}\Z")
 
 
@@ -205,7 +208,9 @@ def replace(text: str, found: list[Found], mask: str = REDACTED) -> str:
 
 
 def _is_masked(text: str, found: Found) -> bool:
-    return found.end <= found.start or text.startswith(REDACTED, found.start)
+    if found.end <= found.start or text.startswith(REDACTED, found.start):
+        return True
+    return text.find(_ASTERISKS, found.start, found.end) >= 0
 
 
 def _apart(found: list[Found]) -> list[Found]:
@@ -286,7 +291,7 @@ def _bare(assigned: re.Match[str], value: re.Match[str], text: str, *, certain: 
         return None
     if _CALL.match(bare) and (literal := _telling_literal(text, place)):
         return Found(*literal.span("literal"), f"assigned to {name}")
-    if _EXPRESSION.match(bare) or (_NAME_OR_NUMBER.fullmatch(bare) and _is_prose(assigned, bare)):
+    if _EXPRESSION.match(bare.rstrip("\\")) or (_NAME_OR_NUMBER.fullmatch(bare) and _is_prose(assigned, bare)):
         return None
     return Found(*value.span("bare"), f"assigned to {name}")
 

@@ -178,7 +178,8 @@ _SHAPES = (
     _shape("Kaggle key", '"key"', r"\"key\"\s*:\s*\"(?P<secret>[0-9a-f]{32})\""),
 )
 
-_SHORTEST_TOKEN = 15
+_NEEDLES = [(shape, needle, needle.encode()) for shape in _SHAPES for needle in shape.needles]
+_SHORT, _SHORTEST_TOKEN = 4000, 15
 _SHORTEST_PAIR, _LONGEST_PAIR = 8, 200
 _BASE64_BEFORE = re.compile(rf"[A-Za-z0-9+/]{{{_SHORTEST_PAIR},}}\Z")
 
@@ -189,13 +190,17 @@ def shapes_in(text: str) -> Iterator[Found]:
     Args:
         text: Any text.
     """
-    # Most words of a text are there more than once, and a token is a long one.
-    words = set(text.split())
-    every = "\n".join(words).encode("ascii", "replace")
-    long = "\n".join([word for word in words if len(word) >= _SHORTEST_TOKEN]).encode("ascii", "replace")
-    for shape in _SHAPES:
-        for needle in shape.needles:
-            if needle.encode() in (long if shape.is_word else every):
+    if len(text) < _SHORT:
+        for shape, needle, _ in _NEEDLES:
+            if needle in text:
+                yield from _found(shape, needle, text)
+    else:
+        # Most words of a text are there more than once, and a token is a long one.
+        words = set(text.split())
+        every = "\n".join(words).encode("ascii", "replace")
+        long = "\n".join([word for word in words if len(word) >= _SHORTEST_TOKEN]).encode("ascii", "replace")
+        for shape, needle, letters in _NEEDLES:
+            if letters in (long if shape.is_word else every):
                 yield from _found(shape, needle, text)
     yield from _padded_pairs(text)
 

@@ -1,6 +1,7 @@
 """From facts to lake: a buffer, a spool, background senders, one recorder per run. Knows no Lightning."""
 
 from lightning_lde.recording._episodes import episode_rows
+from lightning_lde.recording._governance import KEYS_OF_OTHERS
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
@@ -9,6 +10,7 @@ from lightning_lde.recording._sync import SyncOutcome, sync_spools
 from lightning_lde.recording._words import check_interval, words_of
 
 __all__ = [
+    "KEYS_OF_OTHERS",
     "Moment",
     "Recorder",
     "RunState",

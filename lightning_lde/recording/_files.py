@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickletools
+import re
 import shutil
 import struct
 import tempfile
@@ -22,6 +23,7 @@ LARGEST_PICKLE_BYTES = 64 << 20
 _LENGTH_BYTES = {"SHORT_BINUNICODE": 1, "BINUNICODE": 4, "BINUNICODE8": 8}
 _NO_VALUE = {"BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT", "FRAME"}
 _MASK = b"*"
+_NAME = re.compile(r"[\w.\- /]{1,80}")
 _DESCRIPTOR_FLAG = 0x08
 
 
@@ -142,7 +144,7 @@ def masked_pickle(data: bytes, governance: Governance) -> tuple[bytes, int]:
             if opcode.name in _LENGTH_BYTES and isinstance(argument, str):
                 begin = (position or 0) + 1 + _LENGTH_BYTES[opcode.name]
                 texts.append((begin, argument, below_secret))
-                below_secret = len(argument) < 100 and is_secret_key(argument)
+                below_secret = _NAME.fullmatch(argument) is not None and is_secret_key(argument)
             elif opcode.name not in _NO_VALUE:
                 below_secret = False
     secrets = {text for _, text, below in texts if below and len(text) > 1 and not is_secret_key(text)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_each_kind_is_found_and_not_shown(lake_path: Path, kind: str) -> None:
     assert result.exit_code == 1
     assert secret not in result.output
     first = json.loads(result.output)["findings"][0]
-    assert (first["table"], first["run_id"], first["column"]) == ("events", "the-run", "message")
+    assert (first["table"], first["run_id"], first["column"].split(".")[0]) == ("events", "the-run", "message")
 
 
 def test_places_are_named(lake_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_places_are_named(lake_path: Path) -> None:
         "params", [Param(config_id="c", key="db.password", value_text=password, type="str")], project="p"
     )
     row = Dataset(
-        dataset_id="d", recorded_at=utc_now(), uri=f"s3://ann:{password}@b/x", class_counts={"token": password}
+        dataset_id="d", recorded_at=utc_now(), uri=f"s3://ann:{password}@b/x", class_counts={f"password={password}": 1}
     )
     storage.add_records("datasets", [row], project="p")
     for name, data in {"a.txt": f"password={password}".encode(), "b.pkl": pickle.dumps({"api_key": password})}.items():
@@ -72,7 +73,7 @@ def test_places_are_named(lake_path: Path) -> None:
     found = json.loads(result.output)["findings"]
     places = {(each["table"], each["column"]) for each in found}
     assert places == {
-        ("params", "value_text of db.password"), ("datasets", "uri"), ("datasets", "class_counts.token"),
+        ("params", "value_text of db.password"), ("datasets", "uri"), ("datasets", "class_counts (a key)"),
         ("objects", "content"), ("objects", "content.api_key"),
     }  # fmt: skip
     assert password not in result.output
@@ -89,7 +90,9 @@ def test_the_spool_is_looked_through(lake_path: Path, own_spool: Path) -> None:
     LakeStorage(lake_path).initialise()
     folder = SpoolFolder(own_spool, "w")
     header = SpoolHeader(str(lake_path), "p", "2026-11-25", "the-run", "w", 0)
-    folder.new_file(header).append(Rows({"events": records_to_arrow("events", [event("password=hunter2")])}))
+    file = folder.new_file(header)
+    file.append(Rows({"events": records_to_arrow("events", [event("password=hunter2")])}))
+    file.close()
     assert CliRunner().invoke(app, ["audit", str(lake_path)]).exit_code == 0
     result = CliRunner().invoke(app, ["audit", str(lake_path), "--spool"])
     assert result.exit_code == 1
@@ -105,7 +108,7 @@ def test_no_lake_is_an_error(tmp_path: Path) -> None:
 @st.composite
 def nested(draw: st.DrawFn) -> tuple[object, str]:
     """A random secret somewhere in random data."""
-    text, secret = KINDS[draw(st.sampled_from(sorted(KINDS)))](draw(st.randoms(use_true_random=False)))
+    text, secret = KINDS[draw(st.sampled_from(sorted(KINDS)))](random.Random(draw(st.integers(0, 1 << 60))))
     value: object = draw(st.sampled_from([" ", "", "\n", "x: "])) + text + draw(st.sampled_from(["", "\n", " end"]))
     for _ in range(draw(st.integers(0, 4))):
         key = draw(st.text(max_size=5))

@@ -133,7 +133,7 @@ def test_people_stay_or_go_by_policy(lake_path: Path, how: str, shown: str) -> N
 def test_what_waited_passes_the_policy_before_the_lake(tmp_path: Path, own_spool: Path) -> None:
     away = tmp_path / "away"
     away.write_text("no folder")
-    with pytest.warns(UserWarning, match="not completely in the lake"):
+    with pytest.warns(UserWarning, match="rows wait in|not completely in the lake"):
         record(away / "lake")
     waiting = [rows for _, _, table, rows in spooled_rows(own_spool) if table == "code"]
     assert any("+ a line" in rows.column("diff").to_pylist() for rows in waiting)
@@ -155,6 +155,18 @@ def test_a_policy_that_cannot_be_understood_takes_as_little_as_possible(lake_pat
     (lake_path / "lde.json").write_text(json.dumps({**marker, "policy": "text"}))
     record(lake_path, "full")
     assert facts(lake_path)["diff"] == {"diff": None, "snapshot_object": None}
+
+
+def test_keys_of_others_announce_nothing(lake_path: Path) -> None:
+    packages = {"google-auth": "2.35", "secretstorage": "3.3.1", "access-token": "1"}
+    with Recorder(lake_path, project="p", system_metrics_every_s=None) as run:
+        run.log({"loss/token": 2.0, "auth": 1.0}, step=0)
+        row = Environment(environment_id="e", recorded_at=utc_now(), python="3", platform="l", packages=packages)
+        run.record("environments", row)
+    ask = Lake(lake_path).sql
+    [found] = ask("select packages from environments where environment_id = 'e'").to_pylist()
+    assert json.loads(found["packages"]) == packages
+    assert json.loads(ask("select summary from runs").to_pylist()[0]["summary"])["auth"]["last"] == 1.0
 
 
 def test_the_command_shows_and_changes(lake_path: Path) -> None:
