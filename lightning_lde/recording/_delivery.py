@@ -62,17 +62,19 @@ class Delivery:
         self._unstored[name] = None
         self._files.add(store)
 
-    def keep(self, name: str, data: bytes) -> None:
+    def keep(self, name: str, data: bytes, is_wanted: Callable[[], bool]) -> None:
         """Have a small object stored that rows name, beside the rows.
 
         Args:
             name: What people call it.
             data: Its content.
+            is_wanted: Asked when the lake's policy is known, and before the object is written.
         """
 
         def keep() -> None:
             self._writer.open()
-            self._storage.put_object_bytes(data)
+            if is_wanted():
+                self._storage.put_object_bytes(data)
             self._unkept.pop(name, None)
 
         self._unkept[name] = None

@@ -451,17 +451,18 @@ class Recorder:
 
         self._delivery.store(path, store)
 
-    def store_bytes(self, name: str, data: bytes) -> str:
+    def store_bytes(self, name: str, data: bytes, *, at_minimal: bool = True) -> str:
         """Store an object that a row names; it is written in the background.
 
         Args:
             name: What people call it.
             data: Its content.
+            at_minimal: Whether the level of capture ``"minimal"`` takes it.
 
         Returns:
             Its id.
         """
-        self._delivery.keep(name, data)
+        self._delivery.keep(name, data, lambda: at_minimal or self.capture_level != "minimal")
         return hashlib.sha256(data).hexdigest()
 
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
