@@ -109,8 +109,14 @@ def send_rows(
     has_metrics = False
     for rows in portions:
         has_metrics = has_metrics or bool(rows.metrics)
-        for table, part in governance.apply(Rows(rows.tables)).tables.items():
-            tables.setdefault(table, []).append(part)
+        for table, part in rows.tables.items():
+            try:
+                governed = governance.table(table, part)
+            except (KeyError, pa.ArrowException) as error:
+                refuse(f"rows of {table} do not have the columns of that table: {error}; they were put aside"[:1000])
+                continue
+            if governed.num_rows:
+                tables.setdefault(table, []).append(governed)
     if has_metrics:
         count = sum(block.values.size for rows in portions for block in rows.metrics)
         blocks = (block for rows in portions for block in governance.apply(Rows(metrics=rows.metrics)).metrics)
