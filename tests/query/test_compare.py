@@ -318,16 +318,21 @@ class Tasks(torch.utils.data.Dataset[Any]):
 
 
 class Judge(pl.LightningModule):
-    def __init__(self, method: str, accuracies: list[float]) -> None:
+    """What it says of tasks is no setting of it: a public attribute would be one."""
+
+    _accuracies: list[float]
+
+    def __init__(self, method: str) -> None:
         super().__init__()
         self.net = torch.nn.Linear(1, 1)
-        self.method, self.accuracies = method, accuracies
+        self.method = method
 
     def test_step(self, batch: Any, batch_idx: int) -> Any:
-        n = len(self.accuracies)
+        accuracies = self._accuracies
+        n = len(accuracies)
         results = EpisodeResults(
             method=self.method, index=list(range(n)), classes=[[index] for index in range(n)], ways=5, shots=1,
-            queries=10, inner_steps=[None] * n, loss=[1 - each for each in self.accuracies], accuracy=self.accuracies,
+            queries=10, inner_steps=[None] * n, loss=[1 - each for each in accuracies], accuracy=accuracies,
         )  # fmt: skip
         return {"episodes": results}
 
@@ -337,7 +342,9 @@ def judge(path: Path, name: str, accuracies: Any, *, method: str = "maml", first
     callback = LDECallback(path, project="p", name=name, on_error="raise", system_metrics_every_s=None)
     values = [float(each) for each in accuracies]
     loader = DataLoader(Tasks(len(values), first, seed), batch_size=len(values))
-    pl.Trainer(callbacks=[callback], **QUIET).test(Judge(method, values), loader, verbose=False)
+    module = Judge(method)
+    module._accuracies = values
+    pl.Trainer(callbacks=[callback], **QUIET).test(module, loader, verbose=False)
 
 
 def test_evaluated_tasks_of_real_runs_are_paired_by_their_ids(lake_path: Path) -> None:
