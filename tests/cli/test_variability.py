@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -13,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from lightning_lde import Lake
+from lightning_lde.cli import app
 from lightning_lde.schema import Metric, Record, Run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,17 +47,18 @@ def lake(lake_path: Path) -> str:
     return str(lake_path)
 
 
-def run(*words: str, code: int = 0, **variables: str) -> tuple[str, str]:
-    done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, env={**os.environ, **variables}, check=False
-    )
+def run(*words: str, code: int = 0) -> tuple[str, str]:
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
 
 
-def lde(*words: str, code: int = 0, **variables: str) -> tuple[str, str]:
-    return run("-m", "lightning_lde.cli", "variability", *words, code=code, **variables)
+def lde(*words: str, **variables: str) -> tuple[str, str]:
+    """The command in this process: another one would import torch for each call."""
+    done = CliRunner().invoke(app, ["variability", *words], env=variables, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout, done.stderr
 
 
 def test_text_names_n_intervals_warnings_and_the_query(lake: str) -> None:
@@ -132,12 +134,11 @@ def test_words_by_and_group(lake: str) -> None:
     ("words", "message"),
     [
         (("f1",), "has 'f1'; there are: constant, loss"),
-        (("loss", "--by", "seeds"), "'seeds' is nothing to tell runs apart by"),
         (("loss", "--difference", "-0"), "difference"),
     ],
 )
 def test_errors_are_one_line(lake: str, words: tuple[str, ...], message: str) -> None:
-    text, error = lde(lake, *words, code=2)
+    text, error = run("-m", "lightning_lde.cli", "variability", lake, *words, code=2)
     assert (text, len(error.strip().splitlines())) == ("", 1)
     assert message in error
 
