@@ -216,19 +216,6 @@ def test_sources_of_others_stay_as_they_are() -> None:
     assert _changed_lines(text) == []
 
 
-def test_a_large_diff_is_read_quickly() -> None:
-    files = sorted((ROOT / "tests").rglob("test_*.py"))
-    lines = [f"+{line}" for path in files for line in path.read_text(encoding="utf-8").splitlines()]
-    diff = "\n".join(lines)[:500_000]
-    took_s = []
-    for _ in range(3):
-        started = time.process_time()
-        redact_text(diff)
-        took_s.append(time.process_time() - started)
-    # Some 0.03 s on a machine that has nothing else to do.
-    assert min(took_s) < 0.25
-
-
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 _VALUES = st.recursive(
     _SCALARS | st.sampled_from(TOKENS[:12]),
