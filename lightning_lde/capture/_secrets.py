@@ -175,6 +175,7 @@ _SAYS_NOTHING = re.compile(r"[^A-Za-z0-9]*\Z|(.)\1*\Z")
 _LONGEST_NAME = 100
 _ASTERISKS = "***"
 _NAME_BEFORE = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{_LONGEST_NAME}}}\Z")
+_ESCAPE = re.compile(r"\\(?:[abfnrtv]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})")
 
 
 def find_secrets(text: str) -> list[Found]:
@@ -255,7 +256,12 @@ def _places(text: str, hint: str) -> Iterator[int]:
 
 def _name_start(text: str, at: int) -> int:
     before = _NAME_BEFORE.search(text, max(0, at - _LONGEST_NAME), at)
-    return at if before is None else before.start()
+    if before is None:
+        return at
+    start = before.start()
+    # In JSON and in a repr a line break before a name reads `\ntoken`.
+    escape = _ESCAPE.match(text, start - 1, at) if start else None
+    return start if escape is None else escape.end()
 
 
 def _value_of(text: str, assigned: re.Match[str]) -> Found | None:

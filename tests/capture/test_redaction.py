@@ -119,6 +119,8 @@ def test_innocent_text_stays(text: str) -> None:
         ('os.environ["HF_TOKEN"] = "hunter2"', "hunter2"),
         ('token = b"hunter2"', "hunter2"),
         ('password = """hunter2"""', "hunter2"),
+        ('"\\ntoken = b\\"hunter2\\""', "hunter2"),
+        ("'a\\x0btoken=hunter2'", "hunter2"),
         ('api_key=Secret("hunter2")', "hunter2"),
         ('{\\"api_key\\": \\"hunter2\\"}', "hunter2"),
         ('headers = [("x-api-key", "hunter2")]', "hunter2"),
