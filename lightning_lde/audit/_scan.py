@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import hashlib
 import io
 import json
 import pickletools
 import re
+import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.capture import REDACTED, find_secrets, is_secret_key, looks_like_chance, may_be_secret_key
 from lightning_lde.lake import LakeStorage
-from lightning_lde.recording import KEYS_OF_OTHERS, spooled_rows
+from lightning_lde.recording import KEYS_OF_OTHERS, Rows, blocks_to_tables, spooled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,9 +115,18 @@ def audit_spool(root: Path) -> Iterator[Finding]:
     Args:
         root: The folder of all spools.
     """
-    for path, run_id, table, rows in spooled_rows(root):
-        for found in _distinct(_in_rows(table, rows, str(path))):
-            yield Finding(**{**found.as_dict(), "run_id": found.run_id or run_id})
+    for path, header, portion in spooled(root):
+        for found in _distinct(_in_portion(portion, header.run_id, str(path))):
+            yield dataclasses.replace(found, run_id=found.run_id or header.run_id)
+
+
+def _in_portion(portion: Rows, run_id: str, file: str) -> Iterator[Finding]:
+    tables = list(portion.tables.items())
+    tables += [("metrics", part) for part in blocks_to_tables(run_id, portion.metrics)]
+    for table, part in tables:
+        yield from _in_rows(table, part, file)
+    for item in portion.objects:
+        yield from _in_bytes(item.data, run_id, file)
 
 
 def _distinct(findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -145,7 +158,7 @@ def _in_rows(table: str, rows: pa.Table, file: str) -> Iterator[Finding]:
                     known.clear()
                 known[cell] = list(_in_cell(cell, table, field.name, file))
             for found in known[cell]:
-                yield Finding(**{**found.as_dict(), "run_id": runs[number]})
+                yield dataclasses.replace(found, run_id=runs[number])
 
 
 def _in_cell(cell: str, table: str, column: str, file: str) -> Iterator[Finding]:
@@ -197,6 +210,9 @@ def _in_bytes(data: bytes, run_id: str | None, file: str) -> Iterator[Finding]:
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
             pass
         return
+    if data.startswith(b"\x1f\x8b"):
+        yield from _in_sources(data, run_id, file)
+        return
     if data.startswith(b"\x80"):
         yield from _in_pickle(data, run_id, file)
         return
@@ -207,6 +223,18 @@ def _in_bytes(data: bytes, run_id: str | None, file: str) -> Iterator[Finding]:
     except UnicodeDecodeError:
         return
     yield from _in_text(text, "objects", run_id, "content", file)
+
+
+def _in_sources(data: bytes, run_id: str | None, file: str) -> Iterator[Finding]:
+    """Texts of a snapshot, which is a tar."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            for member in archive:
+                source = archive.extractfile(member) if member.size <= LARGEST_TEXT_BYTES else None
+                if source is not None:
+                    yield from _in_bytes(source.read(), run_id, f"{file}!{member.name}")
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error):
+        return
 
 
 def _in_pickle(data: bytes, run_id: str | None, file: str) -> Iterator[Finding]:

@@ -1,11 +1,12 @@
 """From facts to lake: a buffer, a spool, background senders, one recorder per run. Knows no Lightning."""
 
+from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._episodes import episode_rows
 from lightning_lde.recording._governance import KEYS_OF_OTHERS
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
-from lightning_lde.recording._spool import spool_root, spooled_rows
+from lightning_lde.recording._spool import Rows, spool_root, spooled
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
 from lightning_lde.recording._words import check_interval, words_of
 
@@ -13,15 +14,17 @@ __all__ = [
     "KEYS_OF_OTHERS",
     "Moment",
     "Recorder",
+    "Rows",
     "RunState",
     "SyncOutcome",
+    "blocks_to_tables",
     "check_interval",
     "describe_process",
     "episode_rows",
     "has_finished_elsewhere",
     "link_run",
     "spool_root",
-    "spooled_rows",
+    "spooled",
     "sync_spools",
     "words_of",
 ]

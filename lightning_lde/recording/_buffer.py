@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.capture import redact_text
 from lightning_lde.recording._blocks import MOMENT, MetricBlock
+from lightning_lde.recording._objects import SmallObject
 from lightning_lde.schema import Record, records_to_arrow, storable_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Buffer:
 
     def __init__(self) -> None:
         self._records: deque[tuple[str, Record]] = deque()
+        self._objects: deque[SmallObject] = deque()
         self._refused: deque[str] = deque()
         self._groups: dict[tuple[Any, ...], _Group] = {}
         self._waiting = 0
@@ -43,6 +45,10 @@ class Buffer:
     def add(self, table: str, *records: Record) -> None:
         """Add rows of a table."""
         self._records.extend((table, record) for record in records)
+
+    def add_object(self, item: SmallObject) -> None:
+        """Add an object; the rows that name it come after it."""
+        self._objects.append(item)
 
     def add_metrics(
         self,
@@ -113,6 +119,10 @@ class Buffer:
                 if good:
                     tables[table] = records_to_arrow(table, good)
         return tables, refused
+
+    def take_objects(self) -> list[SmallObject]:
+        """Take all objects out; after the rows, so that none of them names an object that is still here."""
+        return list(_taken(self._objects))
 
     def take_metrics(self) -> list[MetricBlock]:
         """Take all metric values out, as blocks of numbers."""

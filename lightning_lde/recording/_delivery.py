@@ -31,12 +31,10 @@ class Delivery:
         self._writer = LakeWriter(storage, journal.header, refuse, journal.governance)
         self._rows = Sender("lde-rows", self._say_that_rows_wait)
         self._files = Sender("lde-files")
-        self._objects = Sender("lde-objects")
         # Beside this run's rows: however many there are, they hold up no heartbeat.
         self._orphans = Sender("lde-orphans")
         self._orphans_sent = False
         self._unstored: dict[str, None] = {}
-        self._unkept: dict[str, None] = {}
         self._closed = False
         self._warned = False
         self._refused = ""
@@ -62,24 +60,6 @@ class Delivery:
         self._unstored[name] = None
         self._files.add(store)
 
-    def keep(self, name: str, data: bytes, is_wanted: Callable[[], bool]) -> None:
-        """Have a small object stored that rows name, beside the rows.
-
-        Args:
-            name: What people call it.
-            data: Its content.
-            is_wanted: Asked when the lake's policy is known, and before the object is written.
-        """
-
-        def keep() -> None:
-            self._writer.open()
-            if is_wanted():
-                self._storage.put_object_bytes(data)
-            self._unkept.pop(name, None)
-
-        self._unkept[name] = None
-        self._objects.add(keep)
-
     def wait_for_files(self, *, timeout_s: float, patience_s: float) -> bool:
         """Wait until all files are stored; whether they are."""
         return self._files.drain(timeout_s=timeout_s, patience_s=patience_s)
@@ -99,15 +79,11 @@ class Delivery:
         elif self._journal.is_on_disk:
             self._rows.abandon()
             self._journal.close()
-        # Begun long before, as a rule; a lake that does not answer is not waited for twice.
-        kept = self._objects.drain(timeout_s=max(0.0, deadline - time.monotonic()), patience_s=patience_s)
-        if not kept:
-            self._objects.abandon()
         self._closed = True
         refused, self._writer.refused = self._writer.refused, 0
         if refused:
             self._refused = f"rows that can never be written were put aside, as *.refused in {spool_root()}"
-        return sent and kept and not refused
+        return sent and not refused
 
     def complain(self, run_id: str, reason: object, *, raises: bool) -> None:
         """Say that a run is not completely in the lake, and how to send the rest.
@@ -124,7 +100,7 @@ class Delivery:
         message = f"run {run_id} is not completely in the lake at {self._storage.url}: {reason}"
         if self._journal.path is not None:
             message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
-        if unstored := [*self._unstored, *self._unkept]:
+        if unstored := [*self._unstored]:
             names = ", ".join(unstored[:3]) + (f" and {len(unstored) - 3} more" if len(unstored) > 3 else "")
             message += f"; files that are not stored: {names}"
         if self._journal.dropped:
@@ -137,7 +113,7 @@ class Delivery:
             tell(message, RecordingWarning)
 
     def _error(self) -> Exception | None:
-        return self._rows.error or self._files.error or self._objects.error
+        return self._rows.error or self._files.error
 
     def _send(self) -> None:
         self._writer.send(self._journal.outbox)

@@ -64,7 +64,8 @@ class Governance:
         """The same rows, fit to be written."""
         tables = {table: self.table(table, part) for table, part in rows.tables.items()}
         kept = {table: part for table, part in tables.items() if part.num_rows}
-        return Rows(kept, [self._block(block) for block in rows.metrics])
+        objects = [item for item in rows.objects if item.at_minimal or self.level != "minimal"]
+        return Rows(kept, [self._block(block) for block in rows.metrics], objects)
 
     def table(self, table: str, rows: pa.Table) -> pa.Table:
         """Rows of one table, fit to be written; rows that the policy does not take are left out."""

@@ -97,7 +97,7 @@ class Journal:
 
     def _spool_records(self) -> None:
         tables, refused = self._buffer.take_records()
-        self.outbox.add(self.governance.apply(Rows(tables)))
+        self.outbox.add(self.governance.apply(Rows(tables, objects=self._buffer.take_objects())))
         self._tell(refused)
 
     def summary_of_at_most(self, names: int | None) -> dict[str, dict[str, float]] | None:
@@ -114,6 +114,15 @@ class Journal:
         """Whether the present parcel should be sent before its time."""
         return self.outbox.is_large()
 
+    def note(self, state: Callable[[], pa.Table]) -> None:
+        """Make the state of the run durable, within the present parcel.
+
+        Args:
+            state: Makes the row of the table ``runs``.
+        """
+        with self._lock:
+            self.outbox.add(self.governance.apply(Rows({"runs": state()})))
+
     def seal(self, state: Callable[[], pa.Table]) -> None:
         """End the present parcel with the state of the run.
 
@@ -121,7 +130,7 @@ class Journal:
             state: Makes the row of the table ``runs``.
         """
         with self._lock:
-            self.outbox.add(self.governance.apply(Rows({"runs": state()})))
+            self.note(state)
             self.outbox.seal()
 
     def forget(self) -> None:

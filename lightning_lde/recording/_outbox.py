@@ -148,7 +148,7 @@ class Outbox:
         self._in_memory = [parcel for parcel in self._in_memory if parcel.size_bytes]
         if sum(parcel.size_bytes for parcel in self._in_memory) > LARGEST_MEMORY_BYTES:
             self.dropped += sum(block.values.size for block in rows.metrics)
-            rows = Rows(rows.tables)
+            rows = Rows(rows.tables, objects=rows.objects)
             if "runs" in rows.tables:
                 # A state of a segment holds all that the states before it held.
                 for parcel in self._in_memory:
@@ -226,11 +226,12 @@ class Outbox:
 
 def _segment_of(rows: Rows) -> int | None:
     """The segment of a portion that is a state of the run, None of any other."""
-    if list(rows.tables) != ["runs"] or rows.metrics:
+    if list(rows.tables) != ["runs"] or rows.metrics or rows.objects:
         return None
     segment: int = rows.tables["runs"].column("segment")[0].as_py()
     return segment
 
 
 def _size_bytes(rows: Rows) -> int:
-    return sum(int(part.nbytes) for part in rows.tables.values()) + sum(block.rows.nbytes for block in rows.metrics)
+    of_tables = sum(int(part.nbytes) for part in rows.tables.values())
+    return of_tables + sum(block.rows.nbytes for block in rows.metrics) + sum(len(item.data) for item in rows.objects)

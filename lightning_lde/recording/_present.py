@@ -26,6 +26,10 @@ class PresentRun:
         run: The row of a new run.
         flush_every_s: Seconds between two heartbeats of a young run.
         resumes: What a checkpoint kept of the run that goes on, None for a new one.
+
+    Attributes:
+        run: The row.
+        has_news: Whether columns were set since the last state was written.
     """
 
     def __init__(self, run: Run, *, flush_every_s: float, resumes: RunState | None) -> None:
@@ -34,9 +38,15 @@ class PresentRun:
         self._began = time.monotonic()
         self._age_before_s = 0.0 if resumes is None else resumes.age_s
         self._lock = threading.Lock()
+        self.has_news = False
 
     def change(self, **facts: Any) -> None:
         """Set columns."""
+        self._set(**facts)
+        # In this order: a state that is written meanwhile may be written twice, but nothing is left out.
+        self.has_news = True
+
+    def _set(self, **facts: Any) -> None:
         with self._lock:
             self.run = replace(self.run, **facts)
 
@@ -96,13 +106,14 @@ class PresentRun:
             refuse: Called with a sentence about facts that cannot be stored.
         """
         facts: dict[str, Any] = {} if summary is None else {"summary": summary}
+        self.has_news = False
         # Readers take a run for lost after three heartbeats that did not come.
         facts |= {"heartbeat_at": utc_now(), "heartbeat_every_s": 2 * self.flush_interval_s(), **ending}
-        self.change(revision=self.run.revision + 1, **facts)
+        self._set(revision=self.run.revision + 1, **facts)
         try:
             return records_to_arrow("runs", [self.run])
         except Exception:
             odd = odd_fields(self.run)
             refuse(f"facts of the run cannot be stored, they were left out: {', '.join(odd)}")
-            self.change(**odd)
+            self._set(**odd)
             return records_to_arrow("runs", [self.run])

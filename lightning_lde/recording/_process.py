@@ -20,7 +20,7 @@ def describe_process(recorder: Recorder) -> None:
     code, snapshot = capture.capture_sources()
     seeds = {**capture.capture_seeds(), "random_state": recorder.random_state_id}
     if snapshot is not None:
-        recorder.store_bytes("the snapshot of the sources", snapshot, at_minimal=False)
+        recorder.store_bytes(snapshot, at_minimal=False)
     recorder.record("environments", environment)
     recorder.record("code", code)
     recorder.update(

@@ -7,13 +7,16 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from lightning_lde.recording import _ending
 from lightning_lde.recording._delivery import Delivery
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._present import PresentRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPOOL_EVERY_S = 0.5
 START_TIMEOUT_S = 1.0
@@ -104,11 +107,16 @@ class SpoolPump:
         if flush or self._journal.is_large():
             self.seal(ending)
             self._delivery.send()
+        elif self._present.has_news:
+            self._journal.note(self._state({}, None))
 
     def seal(self, ending: Mapping[str, Any] | None = None) -> None:
         """End the present parcel with a state of the run."""
         summary = self._journal.summary_of_at_most(LARGEST_RUNNING_SUMMARY if ending is None else None)
-        self._journal.seal(functools.partial(self._present.next_state, ending or {}, summary, self._journal.refuse))
+        self._journal.seal(self._state(ending or {}, summary))
+
+    def _state(self, ending: Mapping[str, Any], summary: Mapping[str, Any] | None) -> Callable[[], pa.Table]:
+        return functools.partial(self._present.next_state, ending, summary, self._journal.refuse)
 
     def pause_s(self) -> float:
         """Seconds between two rounds."""

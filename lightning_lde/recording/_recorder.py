@@ -29,6 +29,7 @@ from lightning_lde.recording._delivery import Delivery
 from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance, secrets_around
 from lightning_lde.recording._journal import Journal
+from lightning_lde.recording._objects import SmallObject
 from lightning_lde.recording._present import PresentRun
 from lightning_lde.recording._process import begin_as_recorded, describe_process
 from lightning_lde.recording._pump import SpoolPump
@@ -255,8 +256,8 @@ class Recorder:
             return
         self._present.begin_segment(stage)
         state = begin_as_recorded(self, reproducing.opened.count_segment(self.run_id))
+        self.random_state_id = None if state is None else self.store_bytes(state)
         self._pump.begin()
-        self.random_state_id = None if state is None else self.store_bytes("the random state", state)
         if self._monitor is not None:
             self._monitor.start()
         current.opened(self)
@@ -451,18 +452,17 @@ class Recorder:
 
         self._delivery.store(path, store)
 
-    def store_bytes(self, name: str, data: bytes, *, at_minimal: bool = True) -> str:
-        """Store an object that a row names; it is written in the background.
+    def store_bytes(self, data: bytes, *, at_minimal: bool = True) -> str:
+        """Store an object that later rows name; it waits in the spool as they do.
 
         Args:
-            name: What people call it.
-            data: Its content.
+            data: Its content, some megabytes at most.
             at_minimal: Whether the level of capture ``"minimal"`` takes it.
 
         Returns:
             Its id.
         """
-        self._delivery.keep(name, data, lambda: at_minimal or self.capture_level != "minimal")
+        self._buffer.add_object(SmallObject(data, at_minimal))
         return hashlib.sha256(data).hexdigest()
 
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from lightning_lde.recording._blocks import MetricBlock, decode_blocks, encode_blocks
+from lightning_lde.recording._objects import SmallObject, decode_object, encode_object
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,7 @@ Piece: TypeAlias = "bytes | memoryview"
 
 _MAGIC = b"LDESPOOL2\n"
 _FRAME = struct.Struct("<QI")
-_TABLE, _METRICS = b"T", b"M"
+_TABLE, _METRICS, _OBJECT = b"T", b"M", b"O"
 _LOCK = "lock"
 _NEWBORN_SUFFIX = ".new"
 _REFUSED_SUFFIX = ".refused"
@@ -47,13 +48,15 @@ class Rows:
     Attributes:
         tables: Rows by table.
         metrics: Metric values.
+        objects: Small objects that rows may name.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
     metrics: list[MetricBlock] = field(default_factory=list)
+    objects: list[SmallObject] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.metrics)
+        return bool(self.tables or self.metrics or self.objects)
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,8 @@ class SpoolRows:
 def encode_rows(rows: Rows) -> list[Piece]:
     """Rows as the frames that stand for them in a spool."""
     pieces: list[Piece] = []
+    for item in rows.objects:
+        pieces += _frame([_OBJECT, *encode_object(item)])
     for table, part in rows.tables.items():
         pieces += _frame([_TABLE, _encode_table(table, part)])
     if rows.metrics:
@@ -332,6 +337,8 @@ def _decode(payload: memoryview) -> Rows:
     kind, content = bytes(payload[:1]), payload[1:]
     if kind == _METRICS:
         return Rows(metrics=list(decode_blocks(content)))
+    if kind == _OBJECT:
+        return Rows(objects=[decode_object(content)])
     rows = pa.ipc.open_stream(pa.py_buffer(content)).read_all()
     return Rows({rows.schema.metadata[b"lde.table"].decode(): rows})
 
@@ -357,23 +364,18 @@ def _frames(file: BinaryIO) -> Iterator[memoryview]:
         yield memoryview(payload)
 
 
-def spooled_rows(root: Path) -> Iterator[tuple[Path, str, str, pa.Table]]:
-    """All rows that wait below a folder of spools, also those that were put aside: file, run, table, rows.
+def spooled(root: Path) -> Iterator[tuple[Path, SpoolHeader, Rows]]:
+    """All that waits below a folder of spools, also what was put aside: file, where it belongs, a portion.
 
     Files that cannot be read are left out.
 
     Args:
         root: The folder of all spools.
     """
-    from lightning_lde.recording._blocks import blocks_to_tables
-
     for path in sorted([*root.glob(f"*/*{SUFFIX}"), *root.glob(f"*/*{_REFUSED_SUFFIX}")]):
         try:
             header = read_header(path)
             for rows in SpoolRows(path):
-                for table, part in rows.tables.items():
-                    yield path, header.run_id, table, part
-                for part in blocks_to_tables(header.run_id, rows.metrics):
-                    yield path, header.run_id, "metrics", part
+                yield path, header, rows
         except (OSError, ValueError):
             continue

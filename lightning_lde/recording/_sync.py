@@ -72,10 +72,10 @@ def send_rows(
     refuse: Callable[[str], None],
     governance: Governance,
 ) -> Iterator[tuple[HotFile, int]]:
-    """Write the rows of one parcel, the state of the run last.
+    """Write the rows of one parcel, objects first and the state of the run last.
 
-    Whoever sees a run finished sees everything else of it too. Rows of a table that can never be written are left
-    out, and said.
+    Whoever sees a row sees what it names, and whoever sees a run finished sees everything else of it too. Rows of a
+    table that can never be written are left out, and said.
 
     Args:
         storage: The lake.
@@ -109,6 +109,8 @@ def send_rows(
     has_metrics = False
     for rows in portions:
         has_metrics = has_metrics or bool(rows.metrics)
+        for item in governance.apply(Rows(objects=rows.objects)).objects:
+            storage.put_object_bytes(item.data)
         for table, part in rows.tables.items():
             try:
                 governed = governance.table(table, part)

@@ -169,7 +169,7 @@ def _object(lake: Lake, object_id: str | None) -> bytes | None:
         return lake.storage.get_object(object_id)
     except FileNotFoundError as error:
         raise ReproductionError(
-            f"the snapshot {object_id} is not in the lake: its run was killed, or the lake away, before it was sent"
+            f"the snapshot {object_id} is not in the lake: its run could not send it; `lde sync` on its machine may"
         ) from error
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import random
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,33 @@ def test_the_spool_is_looked_through(lake_path: Path, own_spool: Path) -> None:
     result = CliRunner().invoke(app, ["audit", str(lake_path), "--spool"])
     assert result.exit_code == 1
     assert "assigned to password" in result.output
+    folder.forget()
+
+
+def test_objects_in_the_spool_and_snapshots_are_looked_through(lake_path: Path, own_spool: Path) -> None:
+    from lightning_lde.recording import Rows
+    from lightning_lde.recording._objects import SmallObject
+    from lightning_lde.recording._spool import SpoolFolder, SpoolHeader
+
+    script = lake_path.parent / "program" / "train.py"
+    script.parent.mkdir()
+    script.write_text("api_key = 'x9-unlikely-word'\n")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        archive.add(script, "train.py")
+    storage = LakeStorage(lake_path)
+    storage.initialise()
+    storage.put_object_bytes(buffer.getvalue())
+    folder = SpoolFolder(own_spool, "w")
+    file = folder.new_file(SpoolHeader(str(lake_path), "p", "2026-11-25", "the-run", "w", 0))
+    file.append(Rows(objects=[SmallObject(b"password=x9-unlikely-word")]))
+    file.close()
+    result = CliRunner().invoke(app, ["audit", str(lake_path), "--spool", "--format", "json"])
+    found = json.loads(result.output)["findings"]
+    assert [(each["table"], each["run_id"], each["kind"]) for each in found] == [
+        ("objects", None, "assigned to api_key"), ("objects", "the-run", "assigned to password"),
+    ]  # fmt: skip
+    assert found[0]["file"].endswith("!train.py")
     folder.forget()
 
 

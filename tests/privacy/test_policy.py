@@ -13,7 +13,7 @@ from lightning_lde.cli import app
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.policy import LEVELS, Policy, policy_of
-from lightning_lde.recording import spooled_rows, sync_spools
+from lightning_lde.recording import spooled, sync_spools
 from lightning_lde.schema import Code, Environment, Param, PipelineConfig, utc_now
 
 
@@ -135,7 +135,7 @@ def test_what_waited_passes_the_policy_before_the_lake(tmp_path: Path, own_spool
     away.write_text("no folder")
     with pytest.warns(UserWarning, match="rows wait in|not completely in the lake"):
         record(away / "lake")
-    waiting = [rows for _, _, table, rows in spooled_rows(own_spool) if table == "code"]
+    waiting = [portion.tables["code"] for _, _, portion in spooled(own_spool) if "code" in portion.tables]
     assert any("+ a line" in rows.column("diff").to_pylist() for rows in waiting)
     away.unlink()
     storage = LakeStorage(away / "lake")
