@@ -10,6 +10,7 @@ from lightning_lde.capture import redact_text
 from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._journal import Journal
+from lightning_lde.recording._run_files import RunFile, Stored, store_file
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import spool_root
 from lightning_lde.recording._sync import sync_spools
@@ -34,7 +35,6 @@ class Delivery:
         # Beside this run's rows: however many there are, they hold up no heartbeat.
         self._orphans = Sender("lde-orphans")
         self._orphans_sent = False
-        self._unstored: dict[str, None] = {}
         self._closed = False
         self._warned = False
         self._refused = ""
@@ -44,25 +44,30 @@ class Delivery:
         self._closed = False
         self._rows.add(self._send)
 
-    def store(self, name: str, task: Callable[[LakeStorage], None]) -> None:
+    def store(self, file: RunFile, record: Callable[[RunFile, Stored], None]) -> None:
         """Have a file stored, beside the rows.
 
         Args:
-            name: What people call it.
-            task: Stores it; called again until it succeeds.
+            file: The file.
+            record: Called with what became of it, unless somebody else stores it.
         """
 
         def store() -> None:
             self._writer.open()
-            task(self._storage)
-            self._unstored.pop(name, None)
+            stored = store_file(self._storage, file, self._journal.governance)
+            if self._journal.owns(file):
+                record(file, stored)
 
-        self._unstored[name] = None
+        self._journal.notes.add(file)
         self._files.add(store)
 
     def wait_for_files(self, *, timeout_s: float, patience_s: float) -> bool:
         """Wait until all files are stored; whether they are."""
-        return self._files.drain(timeout_s=timeout_s, patience_s=patience_s)
+        stored = self._files.drain(timeout_s=timeout_s, patience_s=patience_s)
+        if not stored and self._journal.is_on_disk:
+            # Their notes lie there; a file that is being sent still will be recorded when it is.
+            self._files.abandon()
+        return stored
 
     def wait_for_rows(self, *, timeout_s: float, patience_s: float) -> bool:
         """Wait until all parcels are sent, then merge the run's small files; whether all are sent.
@@ -100,9 +105,9 @@ class Delivery:
         message = f"run {run_id} is not completely in the lake at {self._storage.url}: {reason}"
         if self._journal.path is not None:
             message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
-        if unstored := [*self._unstored]:
+        if unstored := self._journal.notes.unstored:
             names = ", ".join(unstored[:3]) + (f" and {len(unstored) - 3} more" if len(unstored) > 3 else "")
-            message += f"; files that are not stored: {names}"
+            message += f"; files that are not stored, and must stay where they are until then: {names}"
         if self._journal.dropped:
             message += f"; {self._journal.dropped} metric values were dropped, disk and memory were full"
         message = redact_text(message)

@@ -11,6 +11,7 @@ from lightning_lde.recording._blocks import MetricBlock
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._outbox import Outbox
+from lightning_lde.recording._run_files import Notes, RunFile
 from lightning_lde.recording._spool import Rows, SpoolHeader, spool_root
 from lightning_lde.recording._summary import Summary
 
@@ -35,6 +36,7 @@ class Journal:
         summary: Of the metric values that are in the spool.
         refuse: What was given.
         governance: What was given.
+        notes: Of files that the lake has not taken.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Journal:
         self._buffer = buffer
         self.refuse = refuse
         self.governance = governance
+        self.notes = Notes()
         self._dropped = 0
         self._left_in: Path | None = None
         self._outbox: Outbox | None = None
@@ -77,9 +80,17 @@ class Journal:
     def spool(self) -> None:
         """Make everything durable that was recorded until now."""
         with self._lock:
+            stored = self.notes.take_stored()
             self.spool_metrics()
             self._spool_records()
             self._spool_records()
+            self.notes.write(self.outbox.path, self.header)
+            self.notes.remove(stored)
+
+    def owns(self, file: RunFile) -> bool:
+        """Whether a file that was stored is this run's to record, and not of one who found its note meanwhile."""
+        note = self.notes.note_of(file)
+        return note is None or (self.outbox.path is not None and note.exists())
 
     def spool_metrics(self) -> None:
         """Make the metric values durable that were logged until now."""
@@ -142,7 +153,7 @@ class Journal:
         """Leave the disk; a later use begins with the next number."""
         with self._lock:
             if self._outbox is not None:
-                self._left_in = None if self._outbox.first() is None else self._outbox.path
+                self._left_in = None if self._outbox.is_done else self._outbox.path
                 self._dropped += self._outbox.dropped
                 self._outbox.close()
                 self.header = self._outbox.next_header

@@ -15,6 +15,7 @@ from lightning_lde.recording._spool import (
     SpoolFolder,
     SpoolHeader,
     SpoolRows,
+    note_files,
     set_aside,
     spool_files,
 )
@@ -182,6 +183,11 @@ class Outbox:
     def first(self) -> Parcel | None:
         """The oldest sealed parcel, None if all were sent."""
         return self._sealed[0] if self._sealed else None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing waits in the folder on the disk: no parcel, no note of a file."""
+        return not self._sealed and (self._folder is None or not note_files(self._folder.path))
 
     def sent(self, parcel: Parcel) -> None:
         """Forget the oldest parcel."""

@@ -20,13 +20,12 @@ import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
 from lightning_lde import current, reproducing
-from lightning_lde.capture import checkpoint_fingerprint, redact
-from lightning_lde.errors import RecordingWarning, StoreError, tell
+from lightning_lde.capture import redact
+from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.policy import check_level
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._delivery import Delivery
-from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance, secrets_around
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._objects import SmallObject
@@ -34,11 +33,12 @@ from lightning_lde.recording._present import PresentRun
 from lightning_lde.recording._process import begin_as_recorded, describe_process
 from lightning_lde.recording._pump import SpoolPump
 from lightning_lde.recording._resume import Moment, RunState
+from lightning_lde.recording._run_files import RunFile, Stored
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._signals import ending_on_sigterm
 from lightning_lde.recording._spool import SpoolHeader
 from lightning_lde.recording._words import LARGEST_STEP, check_interval, safe_words, whole_number, words_of
-from lightning_lde.schema import Artifact, Event, Record, Run, RunStatus, new_run_id, utc_now
+from lightning_lde.schema import Event, Record, Run, RunStatus, new_run_id, utc_now
 from lightning_lde.system import StepClock, SystemMonitor
 
 FACTS_TIMEOUT_S = 30.0
@@ -407,6 +407,9 @@ class Recorder:
     ) -> None:
         """Store a file of the run; it is read in the background and must stay until the segment is finished.
 
+        Where the lake did not take it by then, a note in the spool lets ``lde sync`` store it, if it is still there
+        as it was.
+
         Args:
             source: The file.
             path: The path under which the run keeps it.
@@ -414,43 +417,20 @@ class Recorder:
             score: What a checkpoint was chosen by.
             weights_id: The fingerprint of the weights in it; of a checkpoint it is found out where it is not given.
         """
-        segment = self.segment
+        file = RunFile(
+            str(source.absolute()), path, kind, self.run_id, self.segment, score=score, weights_id=weights_id
+        )
+        self._delivery.store(file.as_it_is_now(), self._record_file)
 
-        def store(storage: LakeStorage) -> None:
-            try:
-                with without_secrets(source, self._governance) as (file, n_secrets):
-                    object_id, size_bytes = storage.put_object(file), file.stat().st_size
-                if n_secrets:
-                    what = f"{path} held {n_secrets} of what looks like secrets: stored with them masked"
-                    self.say_once("artifact", f"{what}; `save_hyperparameters(ignore=[…])` keeps them out")
-            except StoreError:
-                raise
-            except OSError as error:
-                # The file itself: trying again would hold up all that come after it.
-                gone = isinstance(error, FileNotFoundError)
-                why = "was gone before it could be stored" if gone else f"could not be read and was not stored: {error}"
-                self.add_event("artifact", f"{path} {why}", level="warning")
-                return
-            found = weights_id
-            if found is None and kind == "checkpoint":
-                found = checkpoint_fingerprint(source)
-            artifact = Artifact(
-                run_id=self.run_id,
-                segment=segment,
-                path=path,
-                kind=kind,
-                size_bytes=size_bytes,
-                object_id=object_id,
-                score=score,
-                weights_id=found,
-                recorded_at=utc_now(),
-            )
-            self._buffer.add("artifacts", artifact)
-            if not self.is_open:
-                # The segment was finished without this file; its row follows.
-                self._pump.spool(None, flush=True)
-
-        self._delivery.store(path, store)
+    def _record_file(self, file: RunFile, stored: Stored) -> None:
+        if stored.warning is not None:
+            self.say_once("artifact", stored.warning)
+        if stored.artifact is not None:
+            self._buffer.add("artifacts", stored.artifact)
+        self._journal.notes.is_stored(file)
+        if not self.is_open:
+            # The segment was finished without this file; its row follows.
+            self._pump.spool(None, flush=True)
 
     def store_bytes(self, data: bytes, *, at_minimal: bool = True) -> str:
         """Store an object that later rows name; it waits in the spool as they do.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SPOOL_VARIABLE = "LDE_SPOOL_DIR"
 SUFFIX = ".spool"
+NOTE_SUFFIX = ".file"
 
 Piece: TypeAlias = "bytes | memoryview"
 
@@ -298,6 +299,11 @@ def spool_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
+def note_files(folder: Path) -> list[Path]:
+    """Notes of files that the lake has not taken."""
+    return sorted(folder.glob(f"*{NOTE_SUFFIX}"))
+
+
 def remove_stillborn(folder: Path) -> None:
     """Remove files whose process died before they had a header; nothing is in them. The folder must be locked."""
     for path in [*folder.glob(f"*{_NEWBORN_SUFFIX}"), *spool_files(folder)]:
@@ -312,7 +318,7 @@ def set_aside(path: Path) -> None:
 
 def remove_if_empty(folder: Path) -> None:
     """Remove a spool folder that holds nothing but its lock."""
-    if spool_files(folder):
+    if spool_files(folder) or note_files(folder):
         return
     (folder / _LOCK).unlink(missing_ok=True)
     try:

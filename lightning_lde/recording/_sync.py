@@ -6,16 +6,18 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning_lde.errors import RowsError
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._governance import Governance, secrets_around
+from lightning_lde.recording._run_files import RunFile, Stored, read_note, store_file
 from lightning_lde.recording._spool import (
     Rows,
     SpoolHeader,
     SpoolRows,
+    note_files,
     orphaned_folders,
     read_header,
     remove_if_empty,
@@ -23,11 +25,12 @@ from lightning_lde.recording._spool import (
     set_aside,
     spool_files,
 )
+from lightning_lde.schema import Event, records_to_arrow, utc_now
 
 
 @dataclass(frozen=True)
 class SyncOutcome:
-    """What became of one spool file.
+    """What became of one spool file, or of one file that a run could not store.
 
     Attributes:
         path: The file.
@@ -60,6 +63,10 @@ def sync_spools(root: Path, open_lake: Callable[[str, dict[str, Any]], LakeStora
         remove_stillborn(folder)
         for path in spool_files(folder):
             outcome = _send(path, open_lake)
+            if outcome is not None:
+                yield outcome
+        for path in note_files(folder):
+            outcome = _send_file(path, open_lake)
             if outcome is not None:
                 yield outcome
         remove_if_empty(folder)
@@ -134,14 +141,12 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
     except (OSError, ValueError) as error:
         return SyncOutcome(path, error=str(error))
     try:
-        storage = open_lake(header.lake, header.options)
-        if storage is None:
+        lake = _opened(header, open_lake)
+        if lake is None:
             return None
-        storage.initialise()
-        governance = Governance(known=secrets_around())
-        governance.learn(storage.policy())
         refused: list[str] = []
-        sent = sum(count for _, count in send_rows(storage, header, SpoolRows(path), refused.append, governance))
+        rows = SpoolRows(path)
+        sent = sum(count for _, count in send_rows(lake.storage, header, rows, refused.append, lake.governance))
     except Exception as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     if refused:
@@ -149,3 +154,57 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
         return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused))
     path.unlink(missing_ok=True)
     return SyncOutcome(path, header.run_id, header.lake, rows=sent)
+
+
+def _send_file(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> SyncOutcome | None:
+    """Store a file that a run has noted, if it is still there as it was; what is not true any more is said there."""
+    try:
+        header, file = read_note(path)
+    except (OSError, ValueError) as error:
+        return SyncOutcome(path, error=str(error))
+    try:
+        lake = _opened(header, open_lake)
+        if lake is None:
+            return None
+        stored = Stored(None, f"{file.path} was changed before it could be stored, or is gone")
+        if file.as_it_is_now() == file:
+            stored = store_file(lake.storage, file, lake.governance)
+        refused: list[str] = []
+        rows = [_rows_about(file, stored)]
+        sent = sum(count for _, count in send_rows(lake.storage, header, rows, refused.append, lake.governance))
+    except Exception as error:
+        return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
+    path.unlink(missing_ok=True)
+    return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused) or None)
+
+
+def _rows_about(file: RunFile, stored: Stored) -> Rows:
+    tables = {}
+    if stored.artifact is not None:
+        tables["artifacts"] = records_to_arrow("artifacts", [stored.artifact])
+    if stored.warning is not None:
+        event = Event(
+            run_id=file.run_id,
+            segment=file.segment,
+            time=utc_now(),
+            level="warning",
+            kind="artifact",
+            message=stored.warning,
+        )
+        tables["events"] = records_to_arrow("events", [event])
+    return Rows(tables)
+
+
+class _Lake(NamedTuple):
+    storage: LakeStorage
+    governance: Governance
+
+
+def _opened(header: SpoolHeader, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> _Lake | None:
+    storage = open_lake(header.lake, header.options)
+    if storage is None:
+        return None
+    storage.initialise()
+    governance = Governance(known=secrets_around())
+    governance.learn(storage.policy())
+    return _Lake(storage, governance)
