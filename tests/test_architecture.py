@@ -33,7 +33,10 @@ MAY_IMPORT = {
     "callback": {"_lightning", "capture", "lake", "policy", "recording", "reproducing", "schema"},
     "automatic": {"callback"},
     "audit": {"capture", "lake", "recording", "schema"},
-    "study": {"callback", "capture", "diversity", "fewshot", "lake", "query", "reproducing", "schema", "statistics"},
+    "study": {
+        *{"callback", "capture", "diversity", "fewshot", "lake", "query", "recording", "reproducing", "schema"},
+        "statistics",
+    },
     "ui": {"statistics", "study"},
     "cli": {"audit", "lake", "policy", "query", "recording", "reproduce", "statistics", "study", "ui"},
 }

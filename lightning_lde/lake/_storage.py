@@ -193,14 +193,20 @@ class LakeStorage:
         return HotFile(path, table, writer, first, first if last is None else last)
 
     def add_records(self, table: str, records: Sequence[Record], *, project: str) -> HotFile:
-        """Add rows that belong to no run, such as the result of an analysis, under a writer id of their own.
+        """Add rows that belong to no run, as they are, under a writer id of their own.
+
+        ``recording.add_results`` takes out first what the lake's policy does not take.
 
         Args:
             table: The table's name.
             records: At least one instance of the table's dataclass.
             project: The project, a partition.
         """
-        rows, day, writer = records_to_arrow(table, records), utc_now().date(), new_run_id()
+        return self.add_rows(table, records_to_arrow(table, records), project=project)
+
+    def add_rows(self, table: str, rows: pa.Table, *, project: str) -> HotFile:
+        """As ``add_records``, of rows that are Arrow already."""
+        day, writer = utc_now().date(), new_run_id()
         for pause_s in PAUSES_S:
             with contextlib.suppress(StoreError):
                 return self.append(table, rows, project=project, day=day, writer=writer, first=0)

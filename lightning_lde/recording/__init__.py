@@ -5,6 +5,7 @@ from lightning_lde.recording._episodes import episode_rows
 from lightning_lde.recording._governance import KEYS_OF_OTHERS
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder
+from lightning_lde.recording._results import add_results
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
 from lightning_lde.recording._spool import Rows, spool_root, spooled
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
@@ -17,6 +18,7 @@ __all__ = [
     "Rows",
     "RunState",
     "SyncOutcome",
+    "add_results",
     "blocks_to_tables",
     "check_interval",
     "describe_process",

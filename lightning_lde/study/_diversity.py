@@ -24,6 +24,7 @@ from lightning_lde.diversity import (
 )
 from lightning_lde.fewshot import Conv4, Episodes, FewShotDataset, Pretraining
 from lightning_lde.query import Lake
+from lightning_lde.recording import add_results
 from lightning_lde.schema import Dataset, DatasetConfig, Embedding, RunStatus, content_id, utc_now
 from lightning_lde.study._parallel import in_parallel
 from lightning_lde.study._settings import StudySettings
@@ -124,7 +125,7 @@ def measure_diversity(
     for name, embeddings in in_parallel(calls, jobs=jobs):
         dataset = by_name[name]
         rows = _embedding_rows(dataset, settings, probe, embeddings)
-        lake.storage.add_records("embeddings", rows, project=project)
+        add_results(lake.storage, "embeddings", rows, project=project)
         vectors = np.stack([embedding.vector for embedding in embeddings])
         yield _store_coefficient(lake, dataset, vectors, probe, project)
 
@@ -235,7 +236,7 @@ def _store_coefficient(
             diversity_probe_id=probe.probe_id,
             diversity_n_tasks=coefficient.n_tasks,
         )
-        lake.storage.add_records("datasets", [row], project=project)
+        add_results(lake.storage, "datasets", [row], project=project)
     return DatasetDiversity(dataset.name, coefficient)
 
 

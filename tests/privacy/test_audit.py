@@ -15,10 +15,11 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lightning_lde import Recorder
+from lightning_lde import Lake, Recorder
 from lightning_lde.cli import app
 from lightning_lde.errors import LakeNotFoundError
 from lightning_lde.lake import LakeStorage
+from lightning_lde.recording import add_results
 from lightning_lde.recording._files import masked_pickle
 from lightning_lde.recording._governance import Governance
 from lightning_lde.schema import Dataset, Event, Param, records_to_arrow, utc_now
@@ -127,6 +128,16 @@ def test_objects_in_the_spool_and_snapshots_are_looked_through(lake_path: Path, 
     ]  # fmt: skip
     assert found[0]["file"].endswith("!train.py")
     folder.forget()
+
+
+def test_results_pass_the_gate(lake_path: Path) -> None:
+    storage = LakeStorage(lake_path)
+    storage.initialise()
+    row = Dataset(dataset_id="d", recorded_at=utc_now(), name="n", uri="s3://ann:x9-unlikely-word@b/x")
+    add_results(storage, "datasets", [row], project="p")
+    result = CliRunner().invoke(app, ["audit", str(lake_path)])
+    assert (result.exit_code, result.output) == (0, f"nothing found in {lake_path}\n")
+    assert Lake(lake_path).sql("select name from datasets").to_pylist() == [{"name": "n"}]
 
 
 def test_no_lake_is_an_error(tmp_path: Path) -> None:
