@@ -33,6 +33,7 @@ def history(words: tuple[str, ...], form: str, options: tuple[str, ...]) -> None
         print_table(history_table(versions), form)
         return
     print_table(short_history_table(versions), form)
+    _print_samples(versions)
     _print_uses(versions)
 
 
@@ -67,6 +68,18 @@ _COUNTED = {
     "embeddings": ("set of embeddings", "sets of embeddings"),
     "dataset": ("derived data set", "derived data sets"),
 }
+
+
+def _print_samples(versions: list[DataVersion]) -> None:
+    from lightning_lde.cli._data_tables import sample_lines, unknown_samples
+
+    for version in versions:
+        if lines := sample_lines(version, versions):
+            click.echo(f"\nsamples of version {version.number}")
+            print_lines([(text(name), text(words)) for name, words in lines])
+    if unknown := unknown_samples(versions):
+        # Standard output is the answer; this is why there is not more of it.
+        click.echo(unknown, err=True)
 
 
 def _print_uses(versions: list[DataVersion]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 import threading
 import time
 import weakref
@@ -450,6 +451,38 @@ class Recorder:
                 self._pump.spool(None, flush=True)
 
         self._delivery.store(path, store)
+
+    def store_later(
+        self, name: str, write: Callable[[Path, Callable[[str], str]], None], take: Callable[[str], None]
+    ) -> None:
+        """Store an object made of words that the lake's policy may change: it is written when the policy is known.
+
+        The level of capture ``"minimal"`` does not take it.
+
+        Args:
+            name: What people call it.
+            write: Writes it to a file, in the background; gets the file, and what makes a text fit to be written.
+            take: Called with the object's id when it is in the lake, to record what names it.
+        """
+
+        def store(storage: LakeStorage) -> None:
+            if self.capture_level == "minimal":
+                return
+            with tempfile.TemporaryDirectory(prefix="lde-") as folder:
+                file = Path(folder) / "object"
+                try:
+                    write(file, self._governance.text)
+                except Exception as error:
+                    # Trying again would hold up all that come after it.
+                    self.say_once("artifact", f"{name} could not be written: {words_of(error)}")
+                    return
+                object_id = storage.put_object(file)
+            take(object_id)
+            if not self.is_open:
+                # The segment was finished without it; its row follows.
+                self._pump.spool(None, flush=True)
+
+        self._delivery.store(name, store)
 
     def store_bytes(self, name: str, data: bytes, *, at_minimal: bool = True) -> str:
         """Store an object that a row names; it is written in the background.
