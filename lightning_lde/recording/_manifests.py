@@ -83,10 +83,19 @@ def _portions(samples: Samples, classes: list[str], text: Callable[[str], str]) 
 
 
 def _safe_paths(paths: list[str], text: Callable[[str], str]) -> list[str]:
-    """Paths that are fit to be written; nothing is found in most of them, so many are looked at together first."""
+    """Paths that are fit to be written; nothing is found in most of them, so many are looked at together first.
+
+    A name between two slashes is looked at for itself too: inside a path an address of a person is taken for a part of
+    a URL.
+    """
     safe: list[str] = []
     for first in range(0, len(paths), _PATHS_AT_ONCE):
         part = [storable_text(path) for path in paths[first : first + _PATHS_AT_ONCE]]
-        together = "\n".join(part)
-        safe += part if text(together) == together else [text(path) for path in part]
+        names = dict.fromkeys(name for path in part for name in path.split("/"))
+        together = "\n".join([*part, *names])
+        safe += part if text(together) == together else [_safe_path(path, text) for path in part]
     return safe
+
+
+def _safe_path(path: str, text: Callable[[str], str]) -> str:
+    return "/".join(map(text, text(path).split("/")))
