@@ -14,7 +14,7 @@ from lightning_lde.capture._columns import arrow_table, fingerprint_table, is_fr
 from lightning_lde.capture._files import are_files, files_below, fingerprint_files, folder_of, is_path
 from lightning_lde.capture._looks import Look
 from lightning_lde.capture._pace import HurriedError, Pace
-from lightning_lde.capture._samples import Samples, combined, hash_bytes
+from lightning_lde.capture._samples import Samples, blank, combined, hash_bytes
 from lightning_lde.schema import MOST_SAMPLES, canonical_json
 
 _MAX_DEPTH = 6
@@ -126,22 +126,22 @@ def _list(values: Sequence[Any], root: object, pace: Pace) -> Content | None:
             found = fingerprint_files(values, path_of=path_of, label_of=label_of, root=root, pace=pace)
             return Content(*found)
     if all(_arrays.is_array(value) for value in values) and len(values) <= _MAX_KEYS:
-        items = [hash_bytes(_arrays.raw_bytes(value)) for value in values] if pace.by_sample else None
-        return _arrays_content(list(values), pace)._replace(samples=_samples(items))
+        content = _arrays_content(list(values), pace)
+        return content._replace(samples=_samples_of_arrays(values)) if pace.by_sample else content
     whole = pace.exact or len(values) <= _MAX_ITEMS
     n = len(values)
     step = n if whole else _MAX_SAMPLED_ITEMS
     chosen: Sequence[int] = range(n) if whole else [index * (n - 1) // (step - 1) for index in range(step)]
     digest = hashlib.sha256(canonical_json([n]).encode())
-    by_item: list[int] | None = [] if pace.by_sample and n <= MOST_SAMPLES else None
+    by_item = blank(n) if pace.by_sample and n <= MOST_SAMPLES else None
     for first in range(0, len(chosen), _ITEMS_AT_ONCE):
         items = [_plain(values[index], 0) for index in chosen[first : first + _ITEMS_AT_ONCE]]
         digest.update(canonical_json(items).encode())
         if by_item is not None:
-            by_item += [hash_bytes(canonical_json(item).encode()) for item in items]
+            by_item[first : first + len(items)] = [hash_bytes(canonical_json(item).encode()) for item in items]
         pace.breathe()
     method = "sha256 of items" if whole else f"sha256 of {len(chosen)} evenly spaced items"
-    return Content(digest.hexdigest()[:32], method, samples=_samples(by_item))
+    return Content(digest.hexdigest()[:32], method, samples=None if by_item is None else Samples(by_item))
 
 
 def _arrays_content(arrays: list[Any], pace: Pace) -> Content:
@@ -150,10 +150,11 @@ def _arrays_content(arrays: list[Any], pace: Pace) -> Content:
     return Content(found.fingerprint, found.method, sum(map(_arrays.size_bytes, arrays)), samples=samples)
 
 
-def _samples(hashes: list[int] | None) -> Samples | None:
-    import numpy as np
-
-    return Samples(np.array(hashes, np.uint64)) if hashes else None
+def _samples_of_arrays(values: Sequence[Any]) -> Samples:
+    hashes = blank(len(values))
+    for number, value in enumerate(values):
+        hashes[number] = hash_bytes(_arrays.raw_bytes(value))
+    return Samples(hashes)
 
 
 def _mapping(value: Mapping[Any, Any], root: object, pace: Pace) -> Content | None:

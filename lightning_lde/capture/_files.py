@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from lightning_lde.capture._arrays import MAX_BYTES
 from lightning_lde.capture._pace import Pace
-from lightning_lde.capture._samples import Samples, hash_of, labelled
+from lightning_lde.capture._samples import Samples, blank, hash_of, labelled
 from lightning_lde.schema import MOST_SAMPLES, canonical_json
 
 HEAD_BYTES = 256 * 2**10
@@ -111,7 +111,7 @@ def fingerprint_files(
     whole = pace.exact or (total <= MAX_BYTES and len(paths) <= _MAX_WHOLE)
     chosen = range(len(paths)) if whole else _spread(len(paths))
     n = len(paths)
-    by_file = [0] * n if pace.by_sample and n <= MOST_SAMPLES else None
+    by_file = blank(n) if pace.by_sample and n <= MOST_SAMPLES else None
     for index in chosen:
         own = None if by_file is None else hashlib.sha256()
         _update(digest if own is None else _Together(digest, own), paths[index], None if whole else HEAD_BYTES, pace)
@@ -120,16 +120,10 @@ def fingerprint_files(
     samples = None
     if by_file is not None:
         names = [path[len(prefix) :] for path in paths]
-        samples = labelled(_samples(by_file, names), [_label(label_of(item)) for item in items])
+        samples = labelled(Samples(by_file, names), [_label(label_of(item)) for item in items])
     method = f"sha256 of {n} files" if whole else f"sha256 of {n} names and sizes, {len(chosen)} files read"
     moment = datetime.fromtimestamp(newest, timezone.utc) if newest else None
     return FilesFingerprint(digest.hexdigest()[:32], method, total, moment, samples)
-
-
-def _samples(hashes: list[int], names: list[str]) -> Samples:
-    import numpy as np
-
-    return Samples(np.array(hashes, np.uint64), names)
 
 
 def files_below(folder: Path, pace: Pace) -> list[str] | None:

@@ -97,6 +97,13 @@ def _mixed(words: Any) -> Any:
     return words
 
 
+def blank(n: int) -> Any:
+    """Room for the hashes of n samples: uint64 of shape (n,)."""
+    import numpy as np
+
+    return np.zeros(n, np.uint64)
+
+
 def hash_bytes(data: bytes | memoryview) -> int:
     """The hash of a sample whose size is its own: the first 8 bytes of its SHA-256, little-endian."""
     return hash_of(hashlib.sha256(data))
@@ -117,7 +124,12 @@ def joined(columns: Sequence[Any]) -> Any:
 
     if len(columns) == 1:
         return columns[0]
-    return hash_rows(np.stack(columns, axis=1).astype("<u8").view(np.uint8))
+    hashes = np.empty(len(columns[0]), np.uint64)
+    at_once = max(1, _BLOCK_BYTES // (len(columns) * _WORD_BYTES))
+    for first in range(0, len(hashes), at_once):
+        rows = np.stack([column[first : first + at_once] for column in columns], axis=1)
+        hashes[first : first + at_once] = hash_rows(rows.astype("<u8", copy=False).view(np.uint8))
+    return hashes
 
 
 def coded(labels: object) -> tuple[Any, list[str]] | None:

@@ -253,6 +253,46 @@ def test_numbers_of_a_table_by_the_definition() -> None:
     assert known(table).hashes.tolist() == expected
 
 
+def cell(value: Any) -> bytes:
+    """By docs/format.md."""
+    if value is None:
+        return b"\0"
+    if isinstance(value, dict):
+        return b"\1" + b"".join(map(cell, value.values()))
+    if isinstance(value, list) and all(item is None or isinstance(item, int) for item in value):
+        gaps = bytes(item is None for item in value)
+        numbers = np.array([item or 0 for item in value], "<i8").tobytes()
+        return b"\1" + len(value).to_bytes(8, "little") + (b"\1" + gaps if any(gaps) else b"\0") + numbers
+    if isinstance(value, list):
+        return b"\1" + len(value).to_bytes(8, "little") + b"".join(map(cell, value))
+    data = value if isinstance(value, bytes) else str(value).encode()
+    return b"\1" + len(data).to_bytes(8, "little") + data
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a", "", None, "üß"],
+        [b"\0\xff", None, b""],
+        [["a", "bc"], [], None, ["abc", None]],
+        [[1, 2], [], None, [None, 3], [3, 0]],
+        [[[1], [2, 3]], [[1, 2], [3]], None],
+        [{"bytes": b"x", "name": "a"}, None, {"bytes": None, "name": "b"}],
+        [True, None, False],
+    ],
+    ids=str,
+)
+def test_other_values_of_a_table_by_the_definition(values: list[Any]) -> None:
+    for chosen in (values, values[::-1], values[:1]):
+        table = pa.table({"x": pa.array(chosen, pa.array(values).type)})
+        assert known(table).hashes.tolist() == [content_hash(cell(value)) for value in chosen]
+
+
+def test_a_null_among_numbers_of_a_table() -> None:
+    table = pa.table({"x": pa.array([0, None], pa.int16())})
+    assert known(table).hashes.tolist() == [row_hash(bytes(2)), content_hash(b"\0")]
+
+
 def test_too_many_samples(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
     from lightning_lde.capture import _arrays, _columns, _contents, _samples
 

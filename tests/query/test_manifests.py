@@ -307,3 +307,19 @@ def test_the_object_is_as_the_format_says(tmp_path: Path) -> None:
     shutil.copytree(images, tmp_path / "copy")
     train(url, Faces(tmp_path / "copy"))
     assert last(Lake(url), "Faces").facts["manifest_object"] == object_id
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    from lightning_lde.capture import Samples
+    from lightning_lde.recording import write_manifest
+
+    tables = []
+    for number, paths in enumerate(([], ["a", "b"])):
+        samples = Samples(np.arange(len(paths), dtype=np.uint64), paths, np.zeros(len(paths), np.int32), ["x"])
+        write_manifest(tmp_path / str(number), samples, str)
+        tables.append(pq.read_table(tmp_path / str(number)))
+    none, two = tables
+    assert compare_samples(none, none).kept == 0
+    found = compare_samples(none, two)
+    assert (found.added, found.removed, found.labels_added) == (2, 0, {"x": 2})
+    assert compare_samples(two, none).examples_removed == ("a", "b")
