@@ -79,7 +79,8 @@ def changes_in_words(version: DataVersion) -> str:
         parts.append(f"classes {_from_to(*counts)}{_difference(*counts)}")
     if sizes := changes.pop("size_bytes", None):
         parts.append(f"size {_from_to(*map(size, sizes))}")
-    if method := changes.pop("fingerprint_method", None):
+    method = changes.pop("fingerprint_method", None)
+    if method and version.samples is None:
         parts.append(f"fingerprint made by {_from_to(*method)}: the content may be the same")
     parts += [f"{name.replace('_', ' ')} {_from_to(*pair)}" for name, pair in changes.items()]
     if version.samples is not None:
@@ -104,12 +105,13 @@ def sample_counts(samples: SampleChanges) -> str:
     words = ", ".join(f"{n} {thing}{'' if n == 1 else 's'} {word}" for word, n in counts.items() if n)
     aside = []
     if samples.renamed:
-        aside.append(f"{samples.renamed} under a new path")
+        aside.append(f"{samples.renamed} renamed")
     if samples.replaced:
         aside.append(f"{samples.replaced} replaced in place")
     if not samples.in_order:
         aside.append("in another order")
-    words = words or f"the same {thing}s"
+    if not words:
+        words = f"the same {thing}s" + ("" if aside else ", the difference is beside them")
     return f"{words} ({', '.join(aside)})" if aside else words
 
 

@@ -93,10 +93,15 @@ class Manifests:
             before: The columns of the older data set.
             after: Those of the newer one.
         """
-        missing = {"before": before, "now": after}
-        why = [f"{word} {_why(facts)}" for word, facts in missing.items() if not facts.get("manifest_object")]
-        if why:
-            return "; ".join(why)
+        missing = {
+            word: _why(facts)
+            for word, facts in (("the version before", before), ("this version", after))
+            if not facts.get("manifest_object")
+        }
+        if len(missing) == 2 and len(set(missing.values())) == 1:
+            return f"both versions: {missing['this version']}"
+        if missing:
+            return "; ".join(f"{word}: {why}" for word, why in missing.items())
         try:
             old, new = (self._table(str(facts["manifest_object"])) for facts in (before, after))
         except FileNotFoundError:
@@ -257,5 +262,5 @@ def _why(facts: dict[str, Any]) -> str:
     if (facts.get("n_samples") or 0) > MOST_SAMPLES:
         return f"it has more than {MOST_SAMPLES // 10**6} million samples"
     if facts.get("fingerprint_method") in {"structure", "unknown", None}:
-        return "its content was not read"
-    return "no manifest of its samples was kept"
+        return "the content was not read"
+    return "no manifest of the samples was kept"

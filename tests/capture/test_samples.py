@@ -253,18 +253,18 @@ def test_numbers_of_a_table_by_the_definition() -> None:
     assert known(table).hashes.tolist() == expected
 
 
-def cell(value: Any) -> bytes:
-    """By docs/format.md."""
+def cell(value: Any, *, of_numbers: bool = False) -> bytes:
+    """By docs/format.md; lists of numbers stand in another way than other lists."""
     if value is None:
         return b"\0"
     if isinstance(value, dict):
         return b"\1" + b"".join(map(cell, value.values()))
-    if isinstance(value, list) and all(item is None or isinstance(item, int) for item in value):
+    if isinstance(value, list) and of_numbers and not any(isinstance(item, list) for item in value):
         gaps = bytes(item is None for item in value)
         numbers = np.array([item or 0 for item in value], "<i8").tobytes()
         return b"\1" + len(value).to_bytes(8, "little") + (b"\1" + gaps if any(gaps) else b"\0") + numbers
     if isinstance(value, list):
-        return b"\1" + len(value).to_bytes(8, "little") + b"".join(map(cell, value))
+        return b"\1" + len(value).to_bytes(8, "little") + b"".join(cell(item, of_numbers=of_numbers) for item in value)
     data = value if isinstance(value, bytes) else str(value).encode()
     return b"\1" + len(data).to_bytes(8, "little") + data
 
@@ -285,7 +285,8 @@ def cell(value: Any) -> bytes:
 def test_other_values_of_a_table_by_the_definition(values: list[Any]) -> None:
     for chosen in (values, values[::-1], values[:1]):
         table = pa.table({"x": pa.array(chosen, pa.array(values).type)})
-        assert known(table).hashes.tolist() == [content_hash(cell(value)) for value in chosen]
+        of_numbers = "int64" in str(table.schema)
+        assert known(table).hashes.tolist() == [content_hash(cell(value, of_numbers=of_numbers)) for value in chosen]
 
 
 def test_a_null_among_numbers_of_a_table() -> None:

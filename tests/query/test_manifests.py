@@ -253,10 +253,11 @@ def test_where_it_is_not_known_it_says_why(tmp_path: Path) -> None:
     versions = data_history(Lake(url), "Flowers")
     assert [version.facts["manifest_object"] is not None for version in versions] == [True, False, False]
     assert [version.samples for version in versions] == [None] * 3
-    assert versions[1].samples_unknown == "now no manifest of its samples was kept"
+    assert versions[1].samples_unknown == "this version: no manifest of the samples was kept"
     done = history(url, "Flowers")
     assert "content only: all counts and sizes are equal" in done.stdout
-    assert "version 2 since 1: now no manifest" in done.stderr
+    assert versions[2].samples_unknown == "both versions: no manifest of the samples was kept"
+    assert "version 2 since 1: this version: no manifest" in done.stderr
     assert 'data_fingerprint="exact"' in done.stderr
     # Nothing of the third was stored.
     stored = LakeStorage(url).store.list("objects/")
@@ -323,3 +324,14 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     found = compare_samples(none, two)
     assert (found.added, found.removed, found.labels_added) == (2, 0, {"x": 2})
     assert compare_samples(two, none).examples_removed == ("a", "b")
+
+
+def test_a_difference_beside_the_samples(tmp_path: Path) -> None:
+    url = str(tmp_path / "lake")
+    numbers, labels = torch.arange(16, dtype=torch.int32).reshape(4, 4), torch.arange(4) % 2
+    train(url, Flowers(numbers, labels))
+    train(url, Flowers(numbers.view(torch.float32), labels))
+    train(url, Flowers(numbers.view(torch.float32).flip(0), labels.flip(0)))
+    done = history(url, "Flowers")
+    assert "the same rows, the difference is beside them; sample dtype int32 → float32" in done.stdout
+    assert "the same rows (in another order)" in done.stdout
