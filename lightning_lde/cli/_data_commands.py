@@ -20,15 +20,16 @@ def data() -> None:
 
 @data.command()
 @click.argument("words", nargs=-1, required=True, metavar="[URL] NAME")
+@click.option("--samples/--no-samples", default=True, help="Whether to say which samples came and went.")
 @output_format
 @storage_options
-def history(words: tuple[str, ...], form: str, options: tuple[str, ...]) -> None:
+def history(words: tuple[str, ...], samples: bool, form: str, options: tuple[str, ...]) -> None:
     """Show the contents that the data set NAME had over time, what changed, and which runs used which."""
     from lightning_lde.cli._data_tables import history_table, short_history_table
     from lightning_lde.query import data_history
 
     url, name = split_words(words, "NAME")
-    versions = data_history(open_lake(url, options), name)
+    versions = data_history(open_lake(url, options), name, by_sample=samples)
     if form != "table":
         print_table(history_table(versions), form)
         return

@@ -101,7 +101,7 @@ class Affected:
     path: tuple[Node, ...]
 
 
-def data_history(lake: Lake, name: str) -> list[DataVersion]:
+def data_history(lake: Lake, name: str, *, by_sample: bool = True) -> list[DataVersion]:
     """The contents that a data set of a name had, by their first use.
 
     A name can stand for several data sets at once, the part for training and the part for tests: a version is compared
@@ -112,6 +112,7 @@ def data_history(lake: Lake, name: str) -> list[DataVersion]:
     Args:
         lake: The lake.
         name: The data set's name.
+        by_sample: Whether to compare the samples; the manifests of large data sets take their time over a network.
 
     Raises:
         NodeNotFoundError: If no data set was ever recorded by this name.
@@ -138,7 +139,7 @@ def data_history(lake: Lake, name: str) -> list[DataVersion]:
     for number, dataset_id in enumerate(order, 1):
         mine = places[dataset_id]
         before = _before(mine, [(one, places[one]) for one in reversed(order[: number - 1])])
-        samples = None if before is None else manifests.compare(facts[before], facts[dataset_id])
+        samples = None if before is None or not by_sample else manifests.compare(facts[before], facts[dataset_id])
         versions.append(
             DataVersion(
                 dataset_id=dataset_id,

@@ -38,7 +38,7 @@ def keep_manifest(recorder: Recorder, dataset: Dataset, samples: Samples) -> Non
     def take(object_id: str) -> None:
         recorder.record("datasets", replace(dataset, recorded_at=utc_now(), manifest_object=object_id))
 
-    recorder.store_later(f"the manifest of data set {dataset.name}", write, take)
+    recorder.store_later(f"the manifest of data set {dataset.name} {dataset.dataset_id[:12]}", write, take)
 
 
 def write_manifest(file: Path, samples: Samples, text: Callable[[str], str]) -> None:

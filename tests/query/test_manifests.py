@@ -243,6 +243,9 @@ def test_the_command_shows_it(tmp_path: Path) -> None:
     rows = json.loads(history(url, "Faces", "--format", "json").stdout)
     assert rows[0]["samples"] is None
     assert json.loads(rows[1]["samples"])["examples_removed"] == ["rose/3.png"]
+    short = history(url, "Faces", "--no-samples")
+    assert "samples of version" not in short.stdout
+    assert short.stderr == ""
 
 
 def test_where_it_is_not_known_it_says_why(tmp_path: Path) -> None:
