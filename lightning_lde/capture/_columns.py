@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from lightning_lde.capture import _arrays
 from lightning_lde.capture._pace import Pace
-from lightning_lde.capture._samples import hash_bytes, hash_rows, joined
+from lightning_lde.capture._samples import hash_rows, hash_values, joined
 from lightning_lde.schema import MOST_SAMPLES, canonical_json
 
 _WINDOW_ROWS = 256
+_HASHED_BYTES = 4 * 2**20
 _NULL = b"\0"
 _FILE_FIELDS = {"bytes", "path"}
 
@@ -85,6 +86,8 @@ def fingerprint_table(value: Any, pace: Pace) -> TableFingerprint:
     digest = hashlib.sha256(canonical_json([n_rows, _names_and_types(table)]).encode())
     chosen = rows if rows is not None and not frame else None
     windows: list[Any] = []
+    # Many rows at once, so that the interpreter's lock changes hands seldom; whole windows, so that none is missed.
+    hashed, at_once = 0, _WINDOW_ROWS * max(1, min(64, _HASHED_BYTES * n_rows // (max(1, total) * _WINDOW_ROWS)))
     by_row = pace.by_sample and 0 < n_rows <= MOST_SAMPLES and table.num_columns > 0
     for first in range(0, len(table) if chosen is None else len(chosen), _WINDOW_ROWS):
         window = (
@@ -93,8 +96,10 @@ def fingerprint_table(value: Any, pace: Pace) -> TableFingerprint:
         for column in window.combine_chunks().columns:
             for chunk in column.chunks:
                 _update(digest, chunk)
-        if by_row:
-            windows.append(joined([_row_hashes(column.combine_chunks()) for column in window.columns]))
+        if by_row and first >= hashed:
+            part = table.slice(first, at_once)
+            windows.append(joined([_row_hashes(column.combine_chunks()) for column in part.columns]))
+            hashed += len(part)
         pace.breathe()
     method = "sha256 of rows" if rows is None else f"sha256 of {len(rows)} evenly spaced rows of a table"
     hashes = None
@@ -161,9 +166,9 @@ def _row_hashes(array: Any) -> Any:
         data = _numbers(pc.fill_null(array, pa.scalar(0, kind)))
         hashes = hash_rows(np.frombuffer(data, np.uint8).reshape(len(array), -1))
         if array.null_count:
-            hashes[pc.is_null(array).to_numpy(zero_copy_only=False)] = hash_bytes(_NULL)
+            hashes[pc.is_null(array).to_numpy(zero_copy_only=False)] = 0
         return hashes
-    return np.array([hash_bytes(cell) for cell in _cells(array)], np.uint64)
+    return hash_values(_cells(array))
 
 
 def _cells(array: Any) -> list[bytes]:

@@ -14,7 +14,7 @@ from lightning_lde.capture._columns import arrow_table, fingerprint_table, is_fr
 from lightning_lde.capture._files import are_files, files_below, fingerprint_files, folder_of, is_path
 from lightning_lde.capture._looks import Look
 from lightning_lde.capture._pace import HurriedError, Pace
-from lightning_lde.capture._samples import Samples, blank, combined, hash_bytes
+from lightning_lde.capture._samples import Samples, blank, combined, hash_bytes, hash_values
 from lightning_lde.schema import MOST_SAMPLES, canonical_json
 
 _MAX_DEPTH = 6
@@ -136,9 +136,12 @@ def _list(values: Sequence[Any], root: object, pace: Pace) -> Content | None:
     by_item = blank(n) if pace.by_sample and n <= MOST_SAMPLES else None
     for first in range(0, len(chosen), _ITEMS_AT_ONCE):
         items = [_plain(values[index], 0) for index in chosen[first : first + _ITEMS_AT_ONCE]]
-        digest.update(canonical_json(items).encode())
-        if by_item is not None:
-            by_item[first : first + len(items)] = [hash_bytes(canonical_json(item).encode()) for item in items]
+        if by_item is None:
+            digest.update(canonical_json(items).encode())
+        else:
+            texts = [canonical_json(item).encode() for item in items]
+            digest.update(b"[" + b",".join(texts) + b"]")
+            by_item[first : first + len(items)] = hash_values(texts)
         pace.breathe()
     method = "sha256 of items" if whole else f"sha256 of {len(chosen)} evenly spaced items"
     return Content(digest.hexdigest()[:32], method, samples=None if by_item is None else Samples(by_item))

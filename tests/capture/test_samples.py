@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, StackDataset, Subset, TensorDataset
 
 from lightning_lde.capture import Pace, Samples, describe_dataset, describe_with_samples, look_at_loader
+from lightning_lde.capture import _columns as columns_module
 from lightning_lde.capture import _files as files
-from lightning_lde.capture._samples import chained, coded, hash_rows
+from lightning_lde.capture import _samples as samples_module
+from lightning_lde.capture._samples import chained, coded, hash_rows, hash_values
 
 _WORD = 2**64
 
@@ -73,6 +75,13 @@ def test_rows_by_the_definition(width: int, n: int, chance: random.Random) -> No
     rows = [chance.randbytes(width) for _ in range(n)]
     found = hash_rows(np.frombuffer(b"".join(rows), np.uint8).reshape(n, width))
     assert found.tolist() == [row_hash(row) for row in rows]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=12), st.sampled_from([8, 24, 2**20]))
+def test_values_of_any_size_by_the_definition(values: list[bytes], block_bytes: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples_module, "_BLOCK_BYTES", block_bytes)
+        assert hash_values(values).tolist() == [row_hash(value) for value in values]
 
 
 def test_rows_larger_than_a_block_and_not_contiguous() -> None:
@@ -154,7 +163,7 @@ def test_attributes_with_a_value_for_each_sample() -> None:
     images, words = torch.randn(4, 3), ["a", "b", "a", "ü"]
     samples = known(Own(4, images=images, labels=words, table=torch.zeros(9)))
     rows = [row_hash(row.numpy().tobytes()) for row in images]
-    texts = [content_hash(json.dumps(word, ensure_ascii=False).encode()) for word in words]
+    texts = [row_hash(json.dumps(word, ensure_ascii=False).encode()) for word in words]
     assert samples.hashes.tolist() == [joint_hash(*pair) for pair in zip(rows, texts, strict=True)]
     assert labels_of(samples) == words
     assert samples_of(Own(4, table=torch.zeros(9))) is None
@@ -286,12 +295,22 @@ def test_other_values_of_a_table_by_the_definition(values: list[Any]) -> None:
     for chosen in (values, values[::-1], values[:1]):
         table = pa.table({"x": pa.array(chosen, pa.array(values).type)})
         of_numbers = "int64" in str(table.schema)
-        assert known(table).hashes.tolist() == [content_hash(cell(value, of_numbers=of_numbers)) for value in chosen]
+        assert known(table).hashes.tolist() == [row_hash(cell(value, of_numbers=of_numbers)) for value in chosen]
+
+
+def test_a_table_of_many_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"x": np.arange(3000), "y": [str(number) for number in range(3000)]})
+    expected = [joint_hash(row_hash(np.int64(n).tobytes()), row_hash(cell(str(n)))) for n in range(3000)]
+    assert known(table).hashes.tolist() == expected
+    monkeypatch.setattr(columns_module, "_HASHED_BYTES", 20_000)
+    assert known(table).hashes.tolist() == expected
+    monkeypatch.setattr(columns_module, "_HASHED_BYTES", 1)
+    assert known(table.slice(5)).hashes.tolist() == expected[5:]
 
 
 def test_a_null_among_numbers_of_a_table() -> None:
     table = pa.table({"x": pa.array([0, None], pa.int16())})
-    assert known(table).hashes.tolist() == [row_hash(bytes(2)), content_hash(b"\0")]
+    assert known(table).hashes.tolist() == [row_hash(bytes(2)), 0]
 
 
 def test_too_many_samples(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
