@@ -62,7 +62,8 @@ class LDECallback(CallbackBase):
         artifacts: ``"checkpoints"`` keeps the checkpoints that are on the disk when a fit ends, well or not;
             ``"none"`` keeps no files.
         data_fingerprint: ``"cheap"`` tells data sets apart by a sample of what is larger than 64 MiB; ``"exact"``
-            reads all of it in the background, and the end of a fit waits for that.
+            reads all of it in the background, and the end of a fit waits for that; a hash of each sample is kept
+            with it, so that ``lde data history`` can say which samples came and went.
         flush_every_s: Seconds between two writes of the background thread.
         system_metrics_every_s: Seconds between two readings of processor, memory, GPUs, throughput and time spent
             waiting for data; None for none.

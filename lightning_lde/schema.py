@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTENT_TABLES",
     "FORMAT_VERSION",
+    "MOST_SAMPLES",
     "TABLES",
     "Artifact",
     "Code",
@@ -58,6 +59,9 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+
+MOST_SAMPLES = 20_000_000
+"""Of a data set with more samples no manifest is kept: 8 bytes for each are held until it is stored."""
 
 Json = Annotated[Any, "json"]
 """A column that holds canonical JSON text."""
@@ -163,6 +167,7 @@ class Dataset(Record):
     diversity_method: str | None = None
     diversity_probe_id: str | None = None
     diversity_n_tasks: int | None = None
+    manifest_object: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

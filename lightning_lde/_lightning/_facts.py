@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lightning_lde import capture
 from lightning_lde._lightning import _trainer
 from lightning_lde._lightning._weights import FirstWeights
-from lightning_lde.recording import Recorder, describe_process, episode_rows, link_run, words_of
-from lightning_lde.schema import DatasetConfig, Pipeline, PipelineConfig, Relation, content_id
+from lightning_lde.recording import (
+    Recorder,
+    describe_process,
+    episode_rows,
+    keep_manifest,
+    link_run,
+    words_of,
+)
+from lightning_lde.schema import MOST_SAMPLES, DatasetConfig, Pipeline, PipelineConfig, Relation, content_id
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -71,7 +78,7 @@ class RunFacts:
     def __init__(self, recorder: Recorder, *, data_fingerprint: str = "cheap") -> None:
         self._recorder = recorder
         self.clock = recorder.clock
-        self._pace = capture.Pace(fingerprint=data_fingerprint, gently=True)
+        self._pace = capture.Pace(fingerprint=data_fingerprint, gently=True, by_sample=True)
         self._data_known: list[threading.Event] = []
         self._loaders: dict[tuple[str, int], object] = {}
         self._configs: dict[tuple[str, int], DatasetConfig] = {}
@@ -140,10 +147,15 @@ class RunFacts:
 
     def _describe_data(self, place: tuple[str, int], name: str, look: capture.LoaderLook) -> None:
         recorder, role = self._recorder, place[0]
-        dataset, config = capture.describe_look(look, self._pace)
+        dataset, config, samples = capture.describe_with_samples(look, self._pace)
         if self._pace.is_hurried:
             recorder.say_once("data", f"the {role} data was not read to its end, only its structure may be known")
         recorder.record("datasets", dataset)
+        if samples is not None:
+            keep_manifest(recorder, dataset, samples)
+        elif self._pace.exact and (dataset.n_samples or 0) > MOST_SAMPLES:
+            most = f"{MOST_SAMPLES // 10**6} million"
+            recorder.say_once("data", f"the {role} data has more than {most} samples: no manifest of them is kept")
         recorder.record("dataset_configs", config)
         self._configs[place] = config
         link_run(recorder, _ROLES[role], "dataset_config", config.dataset_config_id)

@@ -216,6 +216,9 @@ def _in_bytes(data: bytes, run_id: str | None, file: str) -> Iterator[Finding]:
     if data.startswith(b"\x80"):
         yield from _in_pickle(data, run_id, file)
         return
+    if data.startswith(b"PAR1"):
+        yield from _in_parquet(data, file)
+        return
     if b"\0" in data[:4096]:
         return
     try:
@@ -234,6 +237,20 @@ def _in_sources(data: bytes, run_id: str | None, file: str) -> Iterator[Finding]
                 if source is not None:
                     yield from _in_bytes(source.read(), run_id, f"{file}!{member.name}")
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error):
+        return
+
+
+def _in_parquet(data: bytes, file: str) -> Iterator[Finding]:
+    """Texts of a manifest of a data set."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(io.BytesIO(data)) as parquet:
+            names = [field.name for field in parquet.schema_arrow if pa.types.is_string(field.type)]
+            for number in range(parquet.num_row_groups if names else 0):
+                yield from _in_rows("objects", parquet.read_row_group(number, columns=names, use_threads=False), file)
+    except (OSError, pa.ArrowException):
         return
 
 

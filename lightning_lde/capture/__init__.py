@@ -7,12 +7,20 @@ from lightning_lde.capture._code import CapturedCode, capture_code, capture_sour
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment, is_recorded_variable
 from lightning_lde.capture._launch import command_line
-from lightning_lde.capture._loaders import LoaderLook, describe_loader, describe_look, loaders_of, look_at_loader
+from lightning_lde.capture._loaders import (
+    LoaderLook,
+    describe_loader,
+    describe_look,
+    describe_with_samples,
+    loaders_of,
+    look_at_loader,
+)
 from lightning_lde.capture._pace import FINGERPRINTS, Pace
 from lightning_lde.capture._people import hide_emails, hide_names, people_here
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._random import random_state, restore_random_state
 from lightning_lde.capture._redaction import redact, redact_argv, redact_text
+from lightning_lde.capture._samples import Samples
 from lightning_lde.capture._secrets import (
     REDACTED,
     find_secrets,
@@ -31,6 +39,7 @@ __all__ = [
     "CapturedCode",
     "LoaderLook",
     "Pace",
+    "Samples",
     "capture_code",
     "capture_environment",
     "capture_seeds",
@@ -43,6 +52,7 @@ __all__ = [
     "describe_look",
     "describe_pipeline",
     "describe_pipeline_config",
+    "describe_with_samples",
     "find_secrets",
     "flatten_params",
     "hide_emails",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning_lde.capture._pace import Pace
-from lightning_lde.schema import canonical_json
+from lightning_lde.capture._samples import hash_rows, joined
+from lightning_lde.schema import MOST_SAMPLES, canonical_json
 
 MAX_BYTES = 64 * 2**20
 """Content up to this many bytes is hashed whole."""
@@ -20,6 +21,14 @@ _ROWS_AT_ONCE = 32
 _LIST_ITEMS = 16_384
 _MAX_LABELS = 50_000_000
 _MAX_CLASSES = 10_000
+
+
+class ArraysFingerprint(NamedTuple):
+    """What is known of arrays: a hash, how it was made, and a hash of each row where it was asked for."""
+
+    fingerprint: str
+    method: str
+    hashes: Any = None
 
 
 def is_array(value: object) -> bool:
@@ -63,7 +72,7 @@ def raw_bytes(value: Any, rows: Any = None) -> memoryview:
     return memoryview(tensor.view(torch.uint8).numpy())
 
 
-def fingerprint(arrays: list[Any], pace: Pace | None = None) -> tuple[str, str]:
+def fingerprint(arrays: list[Any], pace: Pace | None = None) -> ArraysFingerprint:
     """A hash over shapes, types and bytes of arrays with equal first dimension, and how it was made.
 
     Up to 64 MiB every byte counts, with an exact pace always; above, at most 4,096 evenly spaced rows with at most
@@ -74,7 +83,8 @@ def fingerprint(arrays: list[Any], pace: Pace | None = None) -> tuple[str, str]:
         pace: How to go on.
 
     Returns:
-        32 hexadecimal digits and the method in words.
+        32 hexadecimal digits, the method in words, and hashes of the rows, uint64 of shape (n,), where the pace asks
+        for them and all arrays have as many rows.
 
     Raises:
         HurriedError: If the pace says so.
@@ -87,12 +97,41 @@ def fingerprint(arrays: list[Any], pace: Pace | None = None) -> tuple[str, str]:
         rows = spread(min(len(array) for array in arrays), total)
         method = f"sha256 of {len(rows)} evenly spaced rows"
     digest = hashlib.sha256()
-    for array in arrays:
+    by_row = [_RowHashes(array) for array in arrays] if pace.by_sample and _have_equal_rows(arrays) else []
+    for number, array in enumerate(arrays):
         digest.update(canonical_json([dtype_name(array), list(array.shape)]).encode())
         for piece in _pieces(array, rows):
             digest.update(piece)
+            if by_row:
+                by_row[number].take(piece)
             pace.breathe()
-    return digest.hexdigest()[:32], method
+    hashes = joined([each.hashes for each in by_row]) if by_row else None
+    return ArraysFingerprint(digest.hexdigest()[:32], method, hashes)
+
+
+class _RowHashes:
+    """Hashes of an array's rows, taken from its bytes as they pass."""
+
+    def __init__(self, array: Any) -> None:
+        import numpy as np
+
+        self.hashes = np.zeros(len(array), np.uint64)
+        self._row_bytes = size_bytes(array) // max(1, len(array))
+        self._at = 0
+
+    def take(self, piece: memoryview) -> None:
+        import numpy as np
+
+        if self._row_bytes:
+            found = hash_rows(np.frombuffer(piece, np.uint8).reshape(-1, self._row_bytes))
+            self.hashes[self._at : self._at + len(found)] = found
+            self._at += len(found)
+
+
+def _have_equal_rows(arrays: list[Any]) -> bool:
+    lengths = {len(array) if array.shape else None for array in arrays}
+    n = lengths.pop() if len(lengths) == 1 else None
+    return n is not None and n <= MOST_SAMPLES
 
 
 def _pieces(array: Any, rows: Any) -> Iterator[memoryview]:

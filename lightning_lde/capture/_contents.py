@@ -14,7 +14,8 @@ from lightning_lde.capture._columns import arrow_table, fingerprint_table, is_fr
 from lightning_lde.capture._files import are_files, files_below, fingerprint_files, folder_of, is_path
 from lightning_lde.capture._looks import Look
 from lightning_lde.capture._pace import HurriedError, Pace
-from lightning_lde.schema import canonical_json
+from lightning_lde.capture._samples import Samples, blank, combined, hash_bytes, hash_values
+from lightning_lde.schema import MOST_SAMPLES, canonical_json
 
 _MAX_DEPTH = 6
 _MAX_KEYS = 1000
@@ -31,6 +32,7 @@ class Content(NamedTuple):
     method: str
     size_bytes: int | None = None
     modified_at: datetime | None = None
+    samples: Samples | None = None
 
 
 class _UnknownError(Exception):
@@ -61,6 +63,18 @@ def contents_of(look: Look, pace: Pace) -> dict[str, Content]:
     return found
 
 
+def samples_among(contents: Mapping[str, Content], n: int | None) -> Samples | None:
+    """The samples that attributes hold: of those with one value for each, or the files of a folder.
+
+    Args:
+        contents: What the attributes hold, by their names.
+        n: How many samples there are.
+    """
+    known = [content.samples for _, content in sorted(contents.items()) if content.samples is not None]
+    of_files = [samples for samples in known if samples.paths is not None]
+    return combined([samples for samples in known if len(samples) == n] or of_files[:1])
+
+
 def _has_samples(look: Look, found: Mapping[str, Content]) -> bool:
     """Whether an array of numbers or a table has a row for each sample; lists of names say what is elsewhere."""
     values = [look.own[name] for name in found]
@@ -87,10 +101,12 @@ def _folder(look: Look, pace: Pace) -> dict[str, Content]:
 
 def _content_of(value: Any, root: object, pace: Pace) -> Content | None:
     if _arrays.is_array(value):
-        return Content(*_arrays.fingerprint([value], pace), _arrays.size_bytes(value)) if value.shape else None
+        return _arrays_content([value], pace) if value.shape else None
     table = arrow_table(value)
     if table is not None or is_frame(value):
-        return Content(*fingerprint_table(value if table is None else table, pace))
+        found = fingerprint_table(value if table is None else table, pace)
+        samples = None if found.hashes is None else Samples(found.hashes)
+        return Content(found.fingerprint, found.method, found.size_bytes, samples=samples)
     if isinstance(value, (list, tuple)):
         return _list(value, root, pace)
     if isinstance(value, Mapping):
@@ -110,18 +126,38 @@ def _list(values: Sequence[Any], root: object, pace: Pace) -> Content | None:
             found = fingerprint_files(values, path_of=path_of, label_of=label_of, root=root, pace=pace)
             return Content(*found)
     if all(_arrays.is_array(value) for value in values) and len(values) <= _MAX_KEYS:
-        return Content(*_arrays.fingerprint(list(values), pace), sum(map(_arrays.size_bytes, values)))
+        content = _arrays_content(list(values), pace)
+        return content._replace(samples=_samples_of_arrays(values)) if pace.by_sample else content
     whole = pace.exact or len(values) <= _MAX_ITEMS
     n = len(values)
     step = n if whole else _MAX_SAMPLED_ITEMS
     chosen: Sequence[int] = range(n) if whole else [index * (n - 1) // (step - 1) for index in range(step)]
     digest = hashlib.sha256(canonical_json([n]).encode())
+    by_item = blank(n) if pace.by_sample and n <= MOST_SAMPLES else None
     for first in range(0, len(chosen), _ITEMS_AT_ONCE):
         items = [_plain(values[index], 0) for index in chosen[first : first + _ITEMS_AT_ONCE]]
-        digest.update(canonical_json(items).encode())
+        if by_item is None:
+            digest.update(canonical_json(items).encode())
+        else:
+            texts = [canonical_json(item).encode() for item in items]
+            digest.update(b"[" + b",".join(texts) + b"]")
+            by_item[first : first + len(items)] = hash_values(texts)
         pace.breathe()
     method = "sha256 of items" if whole else f"sha256 of {len(chosen)} evenly spaced items"
-    return Content(digest.hexdigest()[:32], method)
+    return Content(digest.hexdigest()[:32], method, samples=None if by_item is None else Samples(by_item))
+
+
+def _arrays_content(arrays: list[Any], pace: Pace) -> Content:
+    found = _arrays.fingerprint(arrays, pace)
+    samples = None if found.hashes is None else Samples(found.hashes)
+    return Content(found.fingerprint, found.method, sum(map(_arrays.size_bytes, arrays)), samples=samples)
+
+
+def _samples_of_arrays(values: Sequence[Any]) -> Samples:
+    hashes = blank(len(values))
+    for number, value in enumerate(values):
+        hashes[number] = hash_bytes(_arrays.raw_bytes(value))
+    return Samples(hashes)
 
 
 def _mapping(value: Mapping[Any, Any], root: object, pace: Pace) -> Content | None:

@@ -9,11 +9,12 @@ from typing import Any
 from lightning_lde.capture import _arrays
 from lightning_lde.capture._access import call, class_path, get, has_base, is_a, length
 from lightning_lde.capture._columns import arrow_table, fingerprint_table, is_frame
-from lightning_lde.capture._contents import contents_of
+from lightning_lde.capture._contents import contents_of, samples_among
 from lightning_lde.capture._files import are_files, fingerprint_files
 from lightning_lde.capture._looks import Look, look_at
 from lightning_lde.capture._pace import HurriedError, Pace
 from lightning_lde.capture._redaction import redact, redact_text
+from lightning_lde.capture._samples import Samples, chained, combined, labelled
 from lightning_lde.capture._source import is_library
 from lightning_lde.capture._values import hide_paths, json_safe
 from lightning_lde.schema import Dataset, canonical_json, content_id, utc_now
@@ -70,17 +71,28 @@ def dataset_of(look: Look, pace: Pace) -> Dataset:
         look: The look at it, or at a part of it.
         pace: How to go on; hurried, only the structure is described.
     """
+    return dataset_and_samples(look, pace)[0]
+
+
+def dataset_and_samples(look: Look, pace: Pace) -> tuple[Dataset, Samples | None]:
+    """Describe the content of a data set that was looked at before, and its samples where the pace asks for them.
+
+    Args:
+        look: The look at it, or at a part of it.
+        pace: How to go on; hurried, only the structure is described.
+    """
     root = look.chain[-1]
     try:
         found = _facts_of(root, pace)
     except HurriedError:
         found = _plain_facts(root)
+    samples = found.pop("samples", None)
     facts = {name: value for name, value in found.items() if value is not None}
     if "fingerprint" not in facts:
         facts |= _structure(root.thing, facts)
     facts.setdefault("fingerprint_method", "unknown")
     identity = {name: facts.get(name) for name in ("fingerprint", "fingerprint_method", "n_samples")}
-    return Dataset(dataset_id=content_id("datasets", identity), recorded_at=utc_now(), **facts)
+    return Dataset(dataset_id=content_id("datasets", identity), recorded_at=utc_now(), **facts), samples
 
 
 def rows_used(look: Look, pace: Pace) -> Any:
@@ -153,7 +165,9 @@ def _structure(root: object, facts: Mapping[str, Any]) -> dict[str, str]:
 def _content(arrays: list[Any], pace: Pace) -> dict[str, Any]:
     facts: dict[str, Any] = {**_shape_of(arrays[0]), "size_bytes": sum(map(_arrays.size_bytes, arrays))}
     try:
-        facts["fingerprint"], facts["fingerprint_method"] = _arrays.fingerprint(arrays, pace)
+        found = _arrays.fingerprint(arrays, pace)
+        facts |= _known(found.fingerprint, found.method)
+        facts["samples"] = None if found.hashes is None else Samples(found.hashes)
     except HurriedError:
         raise
     except Exception:
@@ -174,14 +188,20 @@ def _classes(labels: object, *, names: object = None) -> dict[str, Any]:
     return {"class_counts": counts, "n_classes": n_classes or None}
 
 
+def _with_labels(facts: dict[str, Any], labels: object, *, names: object = None) -> dict[str, Any]:
+    return {**facts, **_classes(labels, names=names), "samples": labelled(facts.get("samples"), labels)}
+
+
 def _parts(root: Look, pace: Pace) -> dict[str, Any] | None:
     """A concatenation, a stack, or a user's data set made of others."""
     if not root.parts:
         return None
     stacked = not has_base(root.thing, "ConcatDataset", "ChainDataset")
     digests, methods = [], set()
+    samples: list[Samples | None] = []
     for name, part in root.parts:
-        row, rows = dataset_of(part, pace), rows_used(part, pace)
+        (row, all_samples), rows = dataset_and_samples(part, pace), rows_used(part, pace)
+        samples.append(all_samples if all_samples is None or rows is None else all_samples.taken(rows))
         digest = [row.fingerprint, row.n_samples, None if rows is None else indices_hash(rows)]
         digests.append([name, *digest] if stacked else digest)
         methods.add(str(row.fingerprint_method))
@@ -191,9 +211,17 @@ def _parts(root: Look, pace: Pace) -> dict[str, Any] | None:
     methods |= {content.method for content in contents.values()}
     return {
         "kind": "stack" if stacked else "concatenation",
+        "samples": _samples_of_parts(samples, stacked=stacked, n=root.n),
         "fingerprint": hashlib.sha256(canonical_json(digests).encode()).hexdigest()[:32],
         "fingerprint_method": f"sha256 of {len(digests)} parts ({', '.join(sorted(methods))})",
     }
+
+
+def _samples_of_parts(parts: list[Samples | None], *, stacked: bool, n: int | None) -> Samples | None:
+    known = [part for part in parts if part is not None]
+    if not stacked:
+        return chained(known) if len(known) == len(parts) else None
+    return combined(known) if all(len(part) == n for part in known) else None
 
 
 def _tensors(root: Look, pace: Pace) -> dict[str, Any] | None:
@@ -204,8 +232,8 @@ def _tensors(root: Look, pace: Pace) -> dict[str, Any] | None:
         return None
     if not all(_arrays.is_array(tensor) for tensor in tensors):
         return None
-    labels = _classes(tensors[-1]) if len(tensors) > 1 else {}
-    return {"kind": "tensors", **_content(list(tensors), pace), **labels}
+    facts = {"kind": "tensors", **_content(list(tensors), pace)}
+    return facts if len(tensors) == 1 else _with_labels(facts, tensors[-1])
 
 
 def _in_memory(root: Look, pace: Pace) -> dict[str, Any] | None:
@@ -218,7 +246,7 @@ def _in_memory(root: Look, pace: Pace) -> dict[str, Any] | None:
     labels = targets if _arrays.is_array(targets) else _arrays.indices_array(targets, pace)
     arrays = [data] if labels is None else [data, labels]
     names = root.own.get("classes", get(type(root.thing), "classes"))
-    return {"kind": "arrays", **_content(arrays, pace), **_classes(targets, names=names)}
+    return _with_labels({"kind": "arrays", **_content(arrays, pace)}, targets, names=names)
 
 
 def _files(root: Look, pace: Pace) -> dict[str, Any] | None:
@@ -239,6 +267,7 @@ def _files(root: Look, pace: Pace) -> dict[str, Any] | None:
         **_known(found.fingerprint, found.method),
         "size_bytes": found.size_bytes,
         "modified_at": found.modified_at,
+        "samples": found.samples,
         **_classes(_arrays.indices_array(targets, pace), names=root.own.get("classes")),
     }
 
@@ -268,15 +297,29 @@ def _hugging_face(root: Look, pace: Pace) -> dict[str, Any] | None:
     table = arrow_table(root.own.get("_data"))
     if table is None:
         return {**facts, **_known(own_word, "huggingface")}
-    fingerprint, method, size_bytes = fingerprint_table(table, pace)
+    features = get(info, "features")
     return {
         **facts,
-        **_known(fingerprint, method),
+        **_table_content(table, pace, _label_column(table, features)),
         **_columns_of(table),
-        **_table_classes(table, get(info, "features")),
+        **_table_classes(table, features),
         "n_samples": len(table),
-        "size_bytes": size_bytes,
     }
+
+
+def _table_content(table: Any, pace: Pace, label: str | None = None) -> dict[str, Any]:
+    found = fingerprint_table(table, pace)
+    samples = None if found.hashes is None else Samples(found.hashes)
+    if samples is not None and label is not None and not table.column(label).null_count:
+        samples = labelled(samples, table.column(label).to_numpy())
+    return {**_known(found.fingerprint, found.method), "size_bytes": found.size_bytes, "samples": samples}
+
+
+def _label_column(table: Any, features: object) -> str | None:
+    for name, feature in features.items() if isinstance(features, Mapping) else ():
+        if type(feature).__name__ == "ClassLabel" and name in table.column_names:
+            return str(name)
+    return None
 
 
 def _hugging_face_rows(link: Look) -> Any:
@@ -303,9 +346,8 @@ def _table(root: Look, pace: Pace) -> dict[str, Any] | None:
     table = arrow_table(root.thing)
     if table is None and not is_frame(root.thing):
         return None
-    fingerprint, method, size_bytes = fingerprint_table(root.thing if table is None else table, pace)
     columns = {} if table is None else _columns_of(table)
-    return {"kind": "table", **_known(fingerprint, method), "size_bytes": size_bytes, **columns}
+    return {"kind": "table", **_table_content(root.thing if table is None else table, pace), **columns}
 
 
 def _columns_of(table: Any) -> dict[str, Any]:
@@ -330,18 +372,18 @@ def _attributes(root: Look, pace: Pace) -> dict[str, Any] | None:
         ),
         "size_bytes": sum(sizes) if sizes else None,
         "modified_at": max(times, default=None),
-        **_samples_among(root),
+        **_shape_and_classes(root, samples_among(contents, root.n)),
     }
 
 
-def _samples_among(root: Look) -> dict[str, Any]:
+def _shape_and_classes(root: Look, samples: Samples | None) -> dict[str, Any]:
     """Shape and classes, where an attribute has one row or one label for each sample."""
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"samples": samples}
     rows = [value for value in root.own.values() if _arrays.is_array(value) and value.shape[:1] == (root.n,)]
     if data := [value for value in rows if len(value.shape) > 1]:
         facts |= _shape_of(data[0])
     for name in _LABEL_NAMES:
         labels = root.own.get(name)
         if labels is not None and length(labels) == root.n:
-            return facts | _classes(labels)
+            return _with_labels(facts, labels)
     return facts

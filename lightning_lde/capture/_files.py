@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from lightning_lde.capture._arrays import MAX_BYTES
 from lightning_lde.capture._pace import Pace
-from lightning_lde.schema import canonical_json
+from lightning_lde.capture._samples import Samples, blank, hash_of, labelled
+from lightning_lde.schema import MOST_SAMPLES, canonical_json
 
 HEAD_BYTES = 256 * 2**10
 """How much of a file is read where not everything is."""
@@ -30,6 +31,7 @@ class FilesFingerprint(NamedTuple):
     method: str
     size_bytes: int
     modified_at: datetime | None
+    samples: Samples | None = None
 
 
 def are_files(paths: Sequence[Any], path_of: Callable[[Any], object], root: object = None) -> bool:
@@ -108,12 +110,20 @@ def fingerprint_files(
     total = sum(size or 0 for size in sizes)
     whole = pace.exact or (total <= MAX_BYTES and len(paths) <= _MAX_WHOLE)
     chosen = range(len(paths)) if whole else _spread(len(paths))
-    for index in chosen:
-        _update(digest, paths[index], None if whole else HEAD_BYTES, pace)
     n = len(paths)
+    by_file = blank(n) if pace.by_sample and n <= MOST_SAMPLES else None
+    for index in chosen:
+        own = None if by_file is None else hashlib.sha256()
+        _update(digest if own is None else _Together(digest, own), paths[index], None if whole else HEAD_BYTES, pace)
+        if by_file is not None:
+            by_file[index] = hash_of(own)
+    samples = None
+    if by_file is not None:
+        names = [path[len(prefix) :] for path in paths]
+        samples = labelled(Samples(by_file, names), [_label(label_of(item)) for item in items])
     method = f"sha256 of {n} files" if whole else f"sha256 of {n} names and sizes, {len(chosen)} files read"
     moment = datetime.fromtimestamp(newest, timezone.utc) if newest else None
-    return FilesFingerprint(digest.hexdigest()[:32], method, total, moment)
+    return FilesFingerprint(digest.hexdigest()[:32], method, total, moment, samples)
 
 
 def files_below(folder: Path, pace: Pace) -> list[str] | None:
@@ -179,6 +189,17 @@ def _label(label: object) -> object:
 def _spread(n_files: int) -> list[int]:
     count = min(n_files, _MAX_SAMPLED)
     return sorted({index * (n_files - 1) // max(1, count - 1) for index in range(count)})
+
+
+class _Together:
+    """Two hashes that read the same bytes: of all files, and of one file alone."""
+
+    def __init__(self, *digests: Any) -> None:
+        self._digests = digests
+
+    def update(self, data: bytes) -> None:
+        for digest in self._digests:
+            digest.update(data)
 
 
 def _update(digest: Any, path: str, limit: int | None, pace: Pace) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 from lightning_lde.capture import _arrays
 from lightning_lde.capture._access import call, callable_path, class_path, get, has_base, is_a, length
 from lightning_lde.capture._callables import describe_callable, is_callable, parameter_names, words_for
-from lightning_lde.capture._data import dataset_of, indices_hash, rows_used
+from lightning_lde.capture._data import dataset_and_samples, indices_hash, rows_used
 from lightning_lde.capture._looks import Look, look_at
 from lightning_lde.capture._pace import HurriedError, Pace
 from lightning_lde.capture._redaction import redact, redact_text
+from lightning_lde.capture._samples import Samples
 from lightning_lde.capture._source import is_library, source_hash
 from lightning_lde.capture._values import hide_paths, is_absolute_path, json_safe, without_seeds
 from lightning_lde.schema import Dataset, DatasetConfig, content_id, utc_now
@@ -131,7 +132,20 @@ def describe_look(look: LoaderLook, pace: Pace) -> tuple[Dataset, DatasetConfig]
     Returns:
         As `describe_loader`.
     """
-    dataset = dataset_of(look.dataset, pace)
+    return describe_with_samples(look, pace)[:2]
+
+
+def describe_with_samples(look: LoaderLook, pace: Pace) -> tuple[Dataset, DatasetConfig, Samples | None]:
+    """Describe a loader that was looked at before, on any thread, and the samples of its data set.
+
+    Args:
+        look: The look at it.
+        pace: How to go on; hurried, only structure is described.
+
+    Returns:
+        As `describe_loader`, and the samples where the pace asks for them and they can be told apart.
+    """
+    dataset, samples = dataset_and_samples(look.dataset, pace)
     believed = _believed(look.dataset)
     transforms = _transforms(look.dataset)
     settings = {
@@ -149,7 +163,7 @@ def describe_look(look: LoaderLook, pace: Pace) -> tuple[Dataset, DatasetConfig]
     }
     counted = {**facts, "settings": {name: value for name, value in settings.items() if name != "loading"}}
     config_id = content_id("dataset_configs", counted)
-    return dataset, DatasetConfig(dataset_config_id=config_id, recorded_at=utc_now(), **facts)
+    return dataset, DatasetConfig(dataset_config_id=config_id, recorded_at=utc_now(), **facts), samples
 
 
 def _part(look: LoaderLook, pace: Pace) -> dict[str, Any]:

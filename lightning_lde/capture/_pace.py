@@ -25,14 +25,16 @@ class Pace:
     Args:
         fingerprint: ``"cheap"`` or ``"exact"``.
         gently: Whether to give way to other threads.
+        by_sample: Whether to keep a hash of each sample of what is read exactly.
 
     Example:
         >>> Pace(fingerprint="exact").exact
         True
     """
 
-    def __init__(self, *, fingerprint: str = "cheap", gently: bool = False) -> None:
+    def __init__(self, *, fingerprint: str = "cheap", gently: bool = False, by_sample: bool = False) -> None:
         self.exact = fingerprint == "exact"
+        self.by_sample = by_sample and self.exact
         self._gently = gently
         self._rested_at = time.perf_counter()
         self._hurried = threading.Event()

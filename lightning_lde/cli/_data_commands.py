@@ -20,19 +20,21 @@ def data() -> None:
 
 @data.command()
 @click.argument("words", nargs=-1, required=True, metavar="[URL] NAME")
+@click.option("--samples/--no-samples", default=True, help="Whether to say which samples came and went.")
 @output_format
 @storage_options
-def history(words: tuple[str, ...], form: str, options: tuple[str, ...]) -> None:
+def history(words: tuple[str, ...], samples: bool, form: str, options: tuple[str, ...]) -> None:
     """Show the contents that the data set NAME had over time, what changed, and which runs used which."""
     from lightning_lde.cli._data_tables import history_table, short_history_table
     from lightning_lde.query import data_history
 
     url, name = split_words(words, "NAME")
-    versions = data_history(open_lake(url, options), name)
+    versions = data_history(open_lake(url, options), name, by_sample=samples)
     if form != "table":
         print_table(history_table(versions), form)
         return
     print_table(short_history_table(versions), form)
+    _print_samples(versions)
     _print_uses(versions)
 
 
@@ -67,6 +69,18 @@ _COUNTED = {
     "embeddings": ("set of embeddings", "sets of embeddings"),
     "dataset": ("derived data set", "derived data sets"),
 }
+
+
+def _print_samples(versions: list[DataVersion]) -> None:
+    from lightning_lde.cli._data_tables import sample_lines, unknown_samples
+
+    for version in versions:
+        if lines := sample_lines(version, versions):
+            click.echo(f"\nsamples of version {version.number}")
+            print_lines([(text(name), text(words)) for name, words in lines])
+    if unknown := unknown_samples(versions):
+        # Standard output is the answer; this is why there is not more of it.
+        click.echo(unknown, err=True)
 
 
 def _print_uses(versions: list[DataVersion]) -> None:

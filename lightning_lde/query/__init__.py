@@ -19,6 +19,7 @@ from lightning_lde.query._figures import CurveFigures
 from lightning_lde.query._graph import Edge
 from lightning_lde.query._lake import Lake
 from lightning_lde.query._lineage import Lineage, Step, lineage
+from lightning_lde.query._manifests import SampleChanges
 from lightning_lde.query._nodes import Node
 from lightning_lde.query._records import MetricKey, RunRecords, metric_title, read_records
 from lightning_lde.query._repetitions import SeedFigure, SeedGroup
@@ -46,6 +47,7 @@ __all__ = [
     "RunDetails",
     "RunHead",
     "RunRecords",
+    "SampleChanges",
     "ScoreDifference",
     "Section",
     "SeedFigure",

@@ -12,6 +12,7 @@ from lightning_lde.errors import NodeNotFoundError
 from lightning_lde.query._graph import USE_OF, Graph, Key, load_graph
 from lightning_lde.query._lake import Lake
 from lightning_lde.query._lineage import Step, find, walk
+from lightning_lde.query._manifests import Manifests, SampleChanges
 from lightning_lde.query._nodes import Node, describe_nodes
 from lightning_lde.schema import Relation
 
@@ -64,6 +65,8 @@ class DataVersion:
         before: The version before it that was used for the same, None for the first.
         changes: What differs from that one: ``[before, after]`` by column, and ``classes`` with ``added``, ``removed``
             and ``changed`` counts.
+        samples: Which samples were added, removed or changed since that one, None where it is not known.
+        samples_unknown: Why it is not known.
     """
 
     dataset_id: str
@@ -75,6 +78,8 @@ class DataVersion:
     last_used: datetime | None
     before: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
+    samples: SampleChanges | None = None
+    samples_unknown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,18 @@ class Affected:
     path: tuple[Node, ...]
 
 
-def data_history(lake: Lake, name: str) -> list[DataVersion]:
+def data_history(lake: Lake, name: str, *, by_sample: bool = True) -> list[DataVersion]:
     """The contents that a data set of a name had, by their first use.
 
     A name can stand for several data sets at once, the part for training and the part for tests: a version is compared
     with the latest one before it that was used for the same part and purpose, but never with one that the same segment
-    of a run used beside it.
+    of a run used beside it. Which samples were added, removed or changed is known where both were recorded with
+    ``data_fingerprint="exact"``: their manifests are read then.
 
     Args:
         lake: The lake.
         name: The data set's name.
+        by_sample: Whether to compare the samples; the manifests of large data sets take their time over a network.
 
     Raises:
         NodeNotFoundError: If no data set was ever recorded by this name.
@@ -128,9 +135,11 @@ def data_history(lake: Lake, name: str) -> list[DataVersion]:
         first[dataset_id] = min((place.at for place in found if place.at is not None), default=first[dataset_id])
     order = sorted(ids, key=lambda dataset_id: (first[dataset_id], dataset_id))
     versions: list[DataVersion] = []
+    manifests = Manifests(lake)
     for number, dataset_id in enumerate(order, 1):
         mine = places[dataset_id]
         before = _before(mine, [(one, places[one]) for one in reversed(order[: number - 1])])
+        samples = None if before is None or not by_sample else manifests.compare(facts[before], facts[dataset_id])
         versions.append(
             DataVersion(
                 dataset_id=dataset_id,
@@ -142,6 +151,8 @@ def data_history(lake: Lake, name: str) -> list[DataVersion]:
                 last_used=max((place.at for place in mine if place.at is not None), default=first[dataset_id]),
                 before=before,
                 changes={} if before is None else changes_between(facts[before], facts[dataset_id]),
+                samples=samples if isinstance(samples, SampleChanges) else None,
+                samples_unknown=samples if isinstance(samples, str) else None,
             )
         )
     return versions

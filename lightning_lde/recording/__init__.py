@@ -3,6 +3,7 @@
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._episodes import episode_rows
 from lightning_lde.recording._governance import KEYS_OF_OTHERS
+from lightning_lde.recording._manifests import keep_manifest, write_manifest
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder
 from lightning_lde.recording._results import add_results
@@ -24,9 +25,11 @@ __all__ = [
     "describe_process",
     "episode_rows",
     "has_finished_elsewhere",
+    "keep_manifest",
     "link_run",
     "spool_root",
     "spooled",
     "sync_spools",
     "words_of",
+    "write_manifest",
 ]

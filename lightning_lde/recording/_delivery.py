@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from lightning_lde.capture import redact_text
 from lightning_lde.errors import RecordingWarning, tell
@@ -14,6 +16,7 @@ from lightning_lde.recording._run_files import RunFile, Stored, store_file
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import spool_root
 from lightning_lde.recording._sync import sync_spools
+from lightning_lde.recording._words import words_of
 from lightning_lde.recording._writer import LakeWriter
 
 
@@ -29,6 +32,8 @@ class Delivery:
     def __init__(self, storage: LakeStorage, journal: Journal, refuse: Callable[[str], None]) -> None:
         self._storage = storage
         self._journal = journal
+        self._refuse = refuse
+        self._unwritten: dict[str, None] = {}
         self._writer = LakeWriter(storage, journal.header, refuse, journal.governance)
         self._rows = Sender("lde-rows", self._say_that_rows_wait)
         self._files = Sender("lde-files")
@@ -60,6 +65,39 @@ class Delivery:
 
         self._journal.notes.add(file)
         self._files.add(store)
+
+    def write(
+        self, name: str, write: Callable[[Path, Callable[[str], str]], None], take: Callable[[str], None]
+    ) -> None:
+        """Have an object written and stored when the lake's policy is known, beside the rows.
+
+        Args:
+            name: What people call it.
+            write: Writes it to a file; gets the file, and what makes a text fit to be written.
+            take: Called with the object's id when it is in the lake.
+        """
+
+        def store() -> None:
+            self._writer.open()
+            object_id = None if governance.level == "minimal" else self._written(name, write)
+            if object_id is not None:
+                take(object_id)
+            self._unwritten.pop(name, None)
+
+        governance = self._journal.governance
+        self._unwritten[name] = None
+        self._files.add(store)
+
+    def _written(self, name: str, write: Callable[[Path, Callable[[str], str]], None]) -> str | None:
+        with tempfile.TemporaryDirectory(prefix="lde-") as folder:
+            file = Path(folder) / "object"
+            try:
+                write(file, self._journal.governance.text)
+            except Exception as error:
+                # Trying again would hold up all that come after it.
+                self._refuse(f"{name} could not be written: {words_of(error)}")
+                return None
+            return self._storage.put_object(file)
 
     def wait_for_files(self, *, timeout_s: float, patience_s: float) -> bool:
         """Wait until all files are stored; whether they are."""
@@ -106,8 +144,9 @@ class Delivery:
         if self._journal.path is not None:
             message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
         if unstored := self._journal.notes.unstored:
-            names = ", ".join(unstored[:3]) + (f" and {len(unstored) - 3} more" if len(unstored) > 3 else "")
-            message += f"; files that are not stored, and must stay where they are until then: {names}"
+            message += f"; files that are not stored, and must stay where they are until then: {_first(unstored)}"
+        if self._unwritten:
+            message += f"; not stored: {_first(list(self._unwritten))}"
         if self._journal.dropped:
             message += f"; {self._journal.dropped} metric values were dropped, disk and memory were full"
         message = redact_text(message)
@@ -146,3 +185,7 @@ class Delivery:
         if not self._warned:
             message = redact_text(f"the lake at {self._storage.url} cannot be written now, rows wait {place}: {error}")
             tell(message, RecordingWarning)
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

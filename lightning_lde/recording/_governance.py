@@ -26,6 +26,7 @@ VARIABLES = "variables"
 KEYS_OF_OTHERS = {"class_counts", "determinism", "gpus", "layers", "packages", "seeds", "summary"}
 """JSON columns whose keys name packages, classes, layers or metrics: `google-auth` announces no secret there."""
 
+_NOT_AT_MINIMAL = {("code", "diff"), ("code", "snapshot_object"), ("datasets", "manifest_object")}
 _SHORTEST_KNOWN = 8
 # Names of metrics are made safe when they are logged; a summary may have a hundred thousand of them.
 _SAFE_ALREADY = {("runs", "summary")}
@@ -79,7 +80,7 @@ class Governance:
             cells = rows.column(number).to_pylist()
             change = functools.partial(self._json, table, column.name) if column.name in as_json else self.text
             changed = [None if cell is None else change(cell) for cell in cells]
-            if self.level == "minimal" and (table, column.name) in {("code", "diff"), ("code", "snapshot_object")}:
+            if self.level == "minimal" and (table, column.name) in _NOT_AT_MINIMAL:
                 changed = [None] * len(cells)
             if changed != cells:
                 rows = rows.set_column(number, column, pa.array(changed, column.type))

@@ -92,8 +92,7 @@ class Recorder:
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example:
-        >>> import tempfile
-        >>> from lightning_lde import Lake
+        >>>         >>> from lightning_lde import Lake
         >>> folder = tempfile.mkdtemp()
         >>> with Recorder(folder, project="demo", name="sum") as run:
         ...     for step in range(3):
@@ -428,9 +427,31 @@ class Recorder:
         if stored.artifact is not None:
             self._buffer.add("artifacts", stored.artifact)
         self._journal.notes.is_stored(file)
+        self._send_late()
+
+    def _send_late(self) -> None:
         if not self.is_open:
             # The segment was finished without this file; its row follows.
             self._pump.spool(None, flush=True)
+
+    def store_later(
+        self, name: str, write: Callable[[Path, Callable[[str], str]], None], take: Callable[[str], None]
+    ) -> None:
+        """Store an object made of words that the lake's policy may change: it is written when the policy is known.
+
+        The level of capture ``"minimal"`` does not take it.
+
+        Args:
+            name: What people call it.
+            write: Writes it to a file, in the background; gets the file, and what makes a text fit to be written.
+            take: Called with the object's id when it is in the lake, to record what names it.
+        """
+
+        def taken(object_id: str) -> None:
+            take(object_id)
+            self._send_late()
+
+        self._delivery.write(name, write, taken)
 
     def store_bytes(self, data: bytes, *, at_minimal: bool = True) -> str:
         """Store an object that later rows name; it waits in the spool as they do.

@@ -15,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import ChainDataset, DataLoader, Dataset, IterableDataset, StackDataset, Subset, TensorDataset
 
-from lightning_lde.capture import Pace, describe_dataset, describe_loader, describe_look, look_at_loader
+from lightning_lde.capture import (
+    Pace,
+    describe_dataset,
+    describe_loader,
+    describe_look,
+    describe_with_samples,
+    look_at_loader,
+)
 from lightning_lde.capture import _arrays as arrays
 
 
@@ -205,6 +212,9 @@ def test_in_pieces_or_whole_the_hash_is_one(monkeypatch: pytest.MonkeyPatch) -> 
 def test_in_a_hurry_only_the_structure_is_described() -> None:
     pace = Pace()
     pace.hurry()
+    hurried = Pace(fingerprint="exact", by_sample=True)
+    hurried.hurry()
+    assert describe_with_samples(look_at_loader(DataLoader(TensorDataset(_x()))), hurried)[2] is None
     loader = DataLoader(Subset(TensorDataset(_x()), [1]), batch_size=3)
     dataset, config = describe_look(look_at_loader(loader), pace)
     assert (dataset.fingerprint_method, dataset.n_samples) == ("structure", 4)
@@ -252,6 +262,17 @@ def test_hugging_face_by_rows_and_choice() -> None:
     assert (subset.n_samples, subset.indices_hash) == (1, direct.indices_hash)
     other = pa.table({"text": ["a", "b", "d"], "label": [0, 1, 1]})
     assert describe_dataset(HuggingFace(other)).dataset_id != dataset.dataset_id
+
+
+def test_samples_of_hugging_face() -> None:
+    table = pa.table({"text": ["a", "b", "a"], "label": [0, 1, 0]})
+    pace = Pace(fingerprint="exact", by_sample=True)
+    # What was chosen is one use of the data; the samples are those of the table.
+    samples = describe_with_samples(look_at_loader(DataLoader(HuggingFace(table, [2, 0]))), pace)[2]
+    assert samples is not None
+    first, second, third = samples.hashes.tolist()
+    assert first == third != second
+    assert (samples.labels.tolist(), samples.classes) == ([0, 1, 0], ["0", "1"])
 
 
 def test_files_in_a_table_are_their_bytes_not_their_places() -> None:
