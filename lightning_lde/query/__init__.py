@@ -5,7 +5,6 @@ from lightning_lde.query._compare import (
     MetricComparison,
     RunComparison,
     RunHead,
-    compare_records,
     compare_runs,
     is_telling,
 )
@@ -15,14 +14,17 @@ from lightning_lde.query._details import RunDetails, run_details
 from lightning_lde.query._differences import MISSING, Fact, compare_nested, differences
 from lightning_lde.query._environments import EnvironmentComparison, compare_environments
 from lightning_lde.query._evaluations import EvaluationDifference, ScoreDifference, evaluation_title
+from lightning_lde.query._facts import RunFacts, read_facts
 from lightning_lde.query._figures import CurveFigures
 from lightning_lde.query._graph import Edge
+from lightning_lde.query._json import decoded_row
 from lightning_lde.query._lake import Lake
 from lightning_lde.query._lineage import Lineage, Step, lineage
 from lightning_lde.query._nodes import Node
 from lightning_lde.query._records import MetricKey, RunRecords, metric_title, read_records
 from lightning_lde.query._repetitions import SeedFigure, SeedGroup
 from lightning_lde.query._sections import Section
+from lightning_lde.query._uses import placed_uses
 
 __all__ = [
     "MISSING",
@@ -44,6 +46,7 @@ __all__ = [
     "PairedPoint",
     "RunComparison",
     "RunDetails",
+    "RunFacts",
     "RunHead",
     "RunRecords",
     "ScoreDifference",
@@ -55,15 +58,17 @@ __all__ = [
     "compare_curves",
     "compare_environments",
     "compare_nested",
-    "compare_records",
     "compare_runs",
     "data_history",
     "data_impact",
+    "decoded_row",
     "differences",
     "evaluation_title",
     "is_telling",
     "lineage",
     "metric_title",
+    "placed_uses",
+    "read_facts",
     "read_records",
     "run_details",
 ]
