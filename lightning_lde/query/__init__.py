@@ -21,12 +21,23 @@ from lightning_lde.query._json import decoded_row
 from lightning_lde.query._lake import Lake
 from lightning_lde.query._lineage import Lineage, Step, lineage
 from lightning_lde.query._nodes import Node
+from lightning_lde.query._points import (
+    DEFAULT_TOLERANCE,
+    Pairing,
+    difference,
+    is_near,
+    numbered,
+    paired,
+    relative_difference,
+    same_bits,
+)
 from lightning_lde.query._records import MetricKey, RunRecords, metric_title, read_records
 from lightning_lde.query._repetitions import SeedFigure, SeedGroup
 from lightning_lde.query._sections import Section
 from lightning_lde.query._uses import placed_uses
 
 __all__ = [
+    "DEFAULT_TOLERANCE",
     "MISSING",
     "Affected",
     "CodeDifference",
@@ -44,6 +55,7 @@ __all__ = [
     "MetricKey",
     "Node",
     "PairedPoint",
+    "Pairing",
     "RunComparison",
     "RunDetails",
     "RunFacts",
@@ -62,13 +74,19 @@ __all__ = [
     "data_history",
     "data_impact",
     "decoded_row",
+    "difference",
     "differences",
     "evaluation_title",
+    "is_near",
     "is_telling",
     "lineage",
     "metric_title",
+    "numbered",
+    "paired",
     "placed_uses",
     "read_facts",
     "read_records",
+    "relative_difference",
     "run_details",
+    "same_bits",
 ]

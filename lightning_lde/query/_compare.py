@@ -11,10 +11,11 @@ from typing import Any
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.query._code_states import CodeDifference, compare_code
-from lightning_lde.query._curves import DEFAULT_TOLERANCE, CurveDifference, compare_curves
+from lightning_lde.query._curves import CurveDifference, compare_curves
 from lightning_lde.query._evaluations import EvaluationDifference, compare_evaluations
 from lightning_lde.query._figures import CurveFigures, better, curve_figures
 from lightning_lde.query._lake import Lake
+from lightning_lde.query._points import DEFAULT_TOLERANCE
 from lightning_lde.query._records import SYSTEM, MetricKey, RunRecords, read_records
 from lightning_lde.query._repetitions import SeedGroup, seed_groups
 from lightning_lde.query._sections import Section, sections_of

@@ -15,7 +15,8 @@ def placed_uses(data: Sequence[Sequence[_Use]]) -> list[dict[str, _Use]]:
     of one name, then what is left in its order.
 
     Args:
-        data: For each run its rows with ``relation``, ``dataset_config_id``, ``dataset_id`` and ``dataset``.
+        data: For each run its rows with ``relation`` and, where they are known, ``dataset_config_id``,
+            ``dataset_id`` and ``dataset``.
 
     Example:
         >>> one = {"relation": "trained_on", "dataset_config_id": "c", "dataset_id": "d", "dataset": "digits"}
@@ -42,9 +43,8 @@ def _placed(data: Sequence[Sequence[_Use]]) -> list[dict[int, _Use]]:
         waiting = list(rows)
         for alike in ("dataset_config_id", "dataset_id", "dataset", None):
             for row in list(waiting):
-                free = (
-                    n for n, slot in enumerate(slots) if n not in places and (not alike or slot[alike] == row[alike])
-                )
+                fitting = (n for n, slot in enumerate(slots) if not alike or slot.get(alike) == row.get(alike))
+                free = (n for n in fitting if n not in places)
                 if (place := next(free, None)) is not None:
                     places[place] = row
                     waiting.remove(row)
