@@ -31,7 +31,7 @@ from lightning_lde.query._points import (
     relative_difference,
     same_bits,
 )
-from lightning_lde.query._records import MetricKey, RunRecords, metric_title, read_records
+from lightning_lde.query._records import MetricKey, metric_title
 from lightning_lde.query._repetitions import SeedFigure, SeedGroup
 from lightning_lde.query._sections import Section
 from lightning_lde.query._uses import placed_uses
@@ -60,7 +60,6 @@ __all__ = [
     "RunDetails",
     "RunFacts",
     "RunHead",
-    "RunRecords",
     "ScoreDifference",
     "Section",
     "SeedFigure",
@@ -85,7 +84,6 @@ __all__ = [
     "paired",
     "placed_uses",
     "read_facts",
-    "read_records",
     "relative_difference",
     "run_details",
     "same_bits",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.query._evaluations import SCORES, Setting
+from lightning_lde.query._evaluations import SCORES, Setting, setting_words
 from lightning_lde.query._facts import Row, RunFacts
 from lightning_lde.query._json import mapping_of
 from lightning_lde.query._records import SYSTEM, RunRecords, metric_title
@@ -108,9 +108,7 @@ def _over_seeds(numbers: Sequence[int], seeds: Sequence[int], records: Sequence[
 
 
 def _setting_words(setting: Setting) -> str:
-    steps = "" if setting.inner_steps is None else f"{setting.inner_steps} inner steps"
-    where = " ".join(part for part in (setting.dataset, setting.split) if part)
-    tasks = f"{setting.ways}-way {setting.shots}-shot"
+    steps, where, tasks = setting_words(setting)
     return ", ".join(part for part in (steps, setting.method, where, tasks) if part)
 
 
