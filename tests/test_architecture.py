@@ -94,3 +94,13 @@ def test_the_command_starts_without_torch() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     for heavy in ("torch", "pytorch_lightning", "matplotlib", "sklearn"):
         assert f"'{heavy}'" not in found
+
+
+def test_names_that_are_imported_late_exist() -> None:
+    import lightning_lde
+    from lightning_lde import study
+
+    for package in (lightning_lde, study):
+        assert [name for name in package.__all__ if getattr(package, name, None) is None] == []
+        with pytest.raises(AttributeError, match="nonsense"):
+            getattr(package, "nonsense")  # noqa: B009  # an attribute that mypy would refuse

@@ -5,7 +5,6 @@ from lightning_lde.query._compare import (
     MetricComparison,
     RunComparison,
     RunHead,
-    compare_records,
     compare_runs,
     is_telling,
 )
@@ -15,17 +14,31 @@ from lightning_lde.query._details import RunDetails, run_details
 from lightning_lde.query._differences import MISSING, Fact, compare_nested, differences
 from lightning_lde.query._environments import EnvironmentComparison, compare_environments
 from lightning_lde.query._evaluations import EvaluationDifference, ScoreDifference, evaluation_title
+from lightning_lde.query._facts import RunFacts, read_facts
 from lightning_lde.query._figures import CurveFigures
 from lightning_lde.query._graph import Edge
+from lightning_lde.query._json import decoded_row
 from lightning_lde.query._lake import Lake
 from lightning_lde.query._lineage import Lineage, Step, lineage
 from lightning_lde.query._manifests import SampleChanges
 from lightning_lde.query._nodes import Node
-from lightning_lde.query._records import MetricKey, RunRecords, metric_title, read_records
+from lightning_lde.query._points import (
+    DEFAULT_TOLERANCE,
+    Pairing,
+    difference,
+    is_near,
+    numbered,
+    paired,
+    relative_difference,
+    same_bits,
+)
+from lightning_lde.query._records import MetricKey, metric_title
 from lightning_lde.query._repetitions import SeedFigure, SeedGroup
 from lightning_lde.query._sections import Section
+from lightning_lde.query._uses import placed_uses
 
 __all__ = [
+    "DEFAULT_TOLERANCE",
     "MISSING",
     "Affected",
     "CodeDifference",
@@ -43,10 +56,11 @@ __all__ = [
     "MetricKey",
     "Node",
     "PairedPoint",
+    "Pairing",
     "RunComparison",
     "RunDetails",
+    "RunFacts",
     "RunHead",
-    "RunRecords",
     "SampleChanges",
     "ScoreDifference",
     "Section",
@@ -57,15 +71,22 @@ __all__ = [
     "compare_curves",
     "compare_environments",
     "compare_nested",
-    "compare_records",
     "compare_runs",
     "data_history",
     "data_impact",
+    "decoded_row",
+    "difference",
     "differences",
     "evaluation_title",
+    "is_near",
     "is_telling",
     "lineage",
     "metric_title",
-    "read_records",
+    "numbered",
+    "paired",
+    "placed_uses",
+    "read_facts",
+    "relative_difference",
     "run_details",
+    "same_bits",
 ]

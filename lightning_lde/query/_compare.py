@@ -11,10 +11,11 @@ from typing import Any
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.query._code_states import CodeDifference, compare_code
-from lightning_lde.query._curves import DEFAULT_TOLERANCE, CurveDifference, compare_curves
+from lightning_lde.query._curves import CurveDifference, compare_curves
 from lightning_lde.query._evaluations import EvaluationDifference, compare_evaluations
 from lightning_lde.query._figures import CurveFigures, better, curve_figures
 from lightning_lde.query._lake import Lake
+from lightning_lde.query._points import DEFAULT_TOLERANCE
 from lightning_lde.query._records import SYSTEM, MetricKey, RunRecords, read_records
 from lightning_lde.query._repetitions import SeedGroup, seed_groups
 from lightning_lde.query._sections import Section, sections_of
@@ -120,7 +121,7 @@ def compare_runs(
     tolerance: float = DEFAULT_TOLERANCE,
     absolute_tolerance: float = 0.0,
 ) -> RunComparison:
-    """Compare two or more runs of a lake.
+    """Compare two or more runs of a lake; the number of queries does not depend on the number of runs.
 
     Args:
         lake: The lake.
@@ -149,47 +150,32 @@ def compare_runs(
         raise ConfigurationError(f"got {len(runs)} run{'s' * (len(runs) != 1)} to compare, expected two or more.")
     if window < 1:
         raise ConfigurationError(f"window={window!r}, expected a number of points from 1 on.")
-    ids = [lake.resolve_run(run) for run in runs]
+    ids = lake.resolve_runs(runs)
     for position, run_id in enumerate(ids):
         if run_id in ids[:position]:
             again = runs[ids.index(run_id)]
             raise ConfigurationError(f"{again!r} and {runs[position]!r} are one run ({run_id}): name each once.")
-    return compare_records(
-        [read_records(lake, run_id) for run_id in ids],
-        repository=repository,
-        window=window,
-        tolerance=tolerance,
-        absolute_tolerance=absolute_tolerance,
-    )
+    return compare_records(read_records(lake, ids), repository, window, tolerance, absolute_tolerance)
 
 
 def compare_records(
     records: Sequence[RunRecords],
-    *,
-    repository: str | os.PathLike[str] | None = None,
-    window: int = DEFAULT_WINDOW,
-    tolerance: float = DEFAULT_TOLERANCE,
-    absolute_tolerance: float = 0.0,
+    repository: str | os.PathLike[str] | None,
+    window: int,
+    tolerance: float,
+    absolute_tolerance: float,
 ) -> RunComparison:
-    """Compare runs that were read; nothing is asked of a lake.
-
-    Args:
-        records: Two or more runs; the others are compared with the first.
-        repository: As in ``compare_runs``.
-        window: As in ``compare_runs``.
-        tolerance: As in ``compare_runs``.
-        absolute_tolerance: As in ``compare_runs``.
-    """
-    details = [record.details for record in records]
+    """``compare_runs`` of runs that were read; nothing is asked of a lake."""
+    facts = [record.facts for record in records]
     keys = sorted({key for record in records for key in record.curves}, key=_metric_order)
     metrics = tuple(
         _metric(key, [record.curves.get(key, ()) for record in records], window, tolerance, absolute_tolerance)
         for key in keys
     )
     return RunComparison(
-        runs=tuple(_head(number, one.run) for number, one in enumerate(details)),
-        sections=tuple(sections_of(details)),
-        code=tuple(compare_code(details[0].code, one.code, repository=repository) for one in details[1:]),
+        runs=tuple(_head(number, one.run) for number, one in enumerate(facts)),
+        sections=tuple(sections_of(facts)),
+        code=tuple(compare_code(facts[0].code, one.code, repository=repository) for one in facts[1:]),
         metrics=metrics,
         evaluations=tuple(
             tuple(compare_evaluations(records[0].evaluations, record.evaluations)) for record in records[1:]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lightning_lde.errors import ConfigurationError
-
-DEFAULT_TOLERANCE = 1e-6
+from lightning_lde.query._points import DEFAULT_TOLERANCE, difference, is_near, numbered, paired
 
 Points = Iterable[tuple[int | None, float]] | Mapping[int, float]
 
@@ -117,21 +115,24 @@ def compare_curves(
         raise ConfigurationError(f"tolerance={tolerance!r}, expected a fraction from 0 to below 1 such as 1e-6.")
     if not 0.0 <= absolute_tolerance < math.inf:
         raise ConfigurationError(f"absolute_tolerance={absolute_tolerance!r}, expected a number of 0 or more.")
-    ours, theirs = dict(_numbered(first)), dict(_numbered(second))
-    pairs = [
-        (key[0], value, theirs[key], _distance(value, theirs[key])) for key, value in ours.items() if key in theirs
+    ours, theirs = (numbered(each.items() if isinstance(each, Mapping) else each) for each in (first, second))
+    found = paired(ours, theirs)
+    points = [PairedPoint(step, one, other, difference(one, other)) for (step, _), one, other in found.pairs]
+    points.sort(key=_by_step)
+    different = [point for point in points if point.difference > 0.0]
+    beyond = [
+        point
+        for point in different
+        if not is_near(point.first, point.second, tolerance=tolerance, absolute_tolerance=absolute_tolerance)
     ]
-    pairs.sort(key=_by_step)
-    different = [PairedPoint(*pair) for pair in pairs if pair[3] > 0.0]
-    beyond = [point for point in different if not _is_close(point, tolerance, absolute_tolerance)]
-    finite = [pair[3] for pair in pairs if math.isfinite(pair[3])]
-    unpaired = [step for step, _ in ours.keys() ^ theirs.keys() if step is not None]
+    finite = [point.difference for point in points if math.isfinite(point.difference)]
+    unpaired = [step for step, _ in (*found.only_first, *found.only_second) if step is not None]
     return CurveDifference(
         tolerance=tolerance,
         absolute_tolerance=absolute_tolerance,
         n_first=len(ours),
         n_second=len(theirs),
-        n_common=len(pairs),
+        n_common=len(points),
         n_different=len(different),
         n_beyond=len(beyond),
         first_unpaired=min(unpaired, default=None),
@@ -143,29 +144,8 @@ def compare_curves(
     )
 
 
-def _numbered(points: Points) -> Iterator[tuple[tuple[int | None, int], float]]:
-    """Points by their step and their number among those of that step."""
-    met: Counter[int | None] = Counter()
-    for step, value in points.items() if isinstance(points, Mapping) else points:
-        yield (step, met[step]), float(value)
-        met[step] += 1
-
-
-def _by_step(pair: tuple[int | None, float, float, float]) -> tuple[bool, int]:
-    return pair[0] is None, pair[0] or 0
-
-
-def _distance(first: float, second: float) -> float:
-    if first == second or (math.isnan(first) and math.isnan(second)):
-        return 0.0
-    difference = abs(first - second)
-    return math.inf if math.isnan(difference) else difference
-
-
-def _is_close(point: PairedPoint, tolerance: float, absolute_tolerance: float) -> bool:
-    return math.isfinite(point.difference) and math.isclose(
-        point.first, point.second, rel_tol=tolerance, abs_tol=absolute_tolerance
-    )
+def _by_step(point: PairedPoint) -> tuple[bool, int]:
+    return point.step is None, point.step or 0
 
 
 def _mean(values: list[float]) -> float:

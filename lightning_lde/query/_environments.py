@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lightning_lde.query._differences import Fact, compare_nested
+from lightning_lde.query._json import decoded, mapping_of
 
 _PARTS = ("packages", "determinism", "variables")
 _NO_FACTS = {"environment_id", "recorded_at"}
@@ -57,24 +57,6 @@ def compare_environments(environments: Sequence[Mapping[str, Any]]) -> Environme
 
 
 _NOT_MACHINE = _NO_FACTS | set(_PARTS)
-
-
-def decoded(value: Any) -> Any:
-    """What JSON text says; text that is no JSON stays as it is."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
-def mapping_of(value: Any) -> dict[str, Any]:
-    """A JSON column as a mapping: empty for null, under the key ``value`` where it holds something else."""
-    found = decoded(value)
-    if isinstance(found, Mapping):
-        return dict(found)
-    return {} if found is None else {"value": found}
 
 
 def _part(row: Mapping[str, Any], name: str) -> dict[str, Any]:

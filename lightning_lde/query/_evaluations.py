@@ -222,7 +222,18 @@ def _means(rows: list[Mapping[str, Any]], score: str) -> dict[_TaskKey, float]:
 
 def evaluation_title(setting: Setting) -> str:
     """What was evaluated and how, in words."""
-    steps = "" if setting.inner_steps is None else f", {setting.inner_steps} inner steps"
+    steps, where, tasks = setting_words(setting)
+    inside = ", ".join(part for part in (where, tasks) if part)
+    return f"{', '.join(part for part in (setting.method, steps) if part)} ({inside})"
+
+
+def setting_words(setting: Setting) -> tuple[str, str, str]:
+    """Inner steps, data and size of the tasks in words, empty where nothing is known.
+
+    Example:
+        >>> setting_words(Setting("birds", "d", "test", 5, 1, "maml", 10))
+        ('10 inner steps', 'birds test', '5-way 1-shot')
+    """
+    steps = "" if setting.inner_steps is None else f"{setting.inner_steps} inner steps"
     where = " ".join(part for part in (setting.dataset, setting.split) if part)
-    tasks = f"{setting.ways}-way {setting.shots}-shot"
-    return f"{setting.method}{steps} ({f'{where}, ' if where else ''}{tasks})"
+    return steps, where, f"{setting.ways}-way {setting.shots}-shot"

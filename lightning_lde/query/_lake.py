@@ -139,16 +139,34 @@ class Lake:
         Raises:
             RunNotFoundError: If none or several runs answer to it.
         """
+        return self.resolve_runs([run])[0]
+
+    def resolve_runs(self, runs: Sequence[str]) -> list[str]:
+        """The ids that some words mean, in their order; one query for all of them.
+
+        Args:
+            runs: Ids, beginnings of ids, or unique names.
+
+        Raises:
+            RunNotFoundError: If none or several runs answer to one of them.
+        """
+        if not runs:
+            return []
+        found: dict[str, list[str]] = {run: [] for run in runs}
         rows = self.sql(
-            "select run_id, name from runs where starts_with(run_id, ?) or name = ? order by started_at desc",
-            [run.lower(), run],
-        ).to_pylist()
-        if not rows:
-            raise RunNotFoundError(f"no run {run!r} in {self.url}: `lde runs {self.url}` lists them")
-        if len(rows) > 1:
-            few = ", ".join(row["run_id"] for row in rows[:3])
-            raise RunNotFoundError(f"{run!r} means {len(rows)} runs ({few}, …): give more of the id")
-        return str(rows[0]["run_id"])
+            "select word, run_id from (select unnest($1::varchar[]) as word) "
+            "join runs on starts_with(run_id, lower(word)) or name = word order by started_at desc",
+            [list(found)],
+        )
+        for row in rows.to_pylist():
+            found[row["word"]].append(row["run_id"])
+        for run, ids in found.items():
+            if not ids:
+                raise RunNotFoundError(f"no run {run!r} in {self.url}: `lde runs {self.url}` lists them")
+            if len(ids) > 1:
+                few = ", ".join(ids[:3])
+                raise RunNotFoundError(f"{run!r} means {len(ids)} runs ({few}, …): give more of the id")
+        return [found[run][0] for run in runs]
 
     def read_artifact(self, run: str, path: str) -> bytes:
         """The verified content of a run's file.

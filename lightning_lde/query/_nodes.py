@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_lde.query._graph import HOLDS, Graph, Key
+from lightning_lde.query._json import decoded_row
 from lightning_lde.query._lake import Lake
-from lightning_lde.schema import TABLES, Relation, json_columns
+from lightning_lde.schema import Relation
 
 _SHORT_ID = 12
 _MOST_EVALUATIONS = 500
@@ -104,12 +104,7 @@ def describe_nodes(lake: Lake, graph: Graph, keys: Iterable[Key]) -> dict[Key, N
 def _rows(lake: Lake, query: str, names: list[str]) -> list[dict[str, Any]]:
     if not names:
         return []
-    rows = lake.sql(query, [names]).to_pylist()
-    return [{name: _decoded(name, value) for name, value in row.items()} for row in rows]
-
-
-def _decoded(name: str, value: Any) -> Any:
-    return json.loads(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
+    return [decoded_row(row) for row in lake.sql(query, [names]).to_pylist()]
 
 
 def _evaluations(lake: Lake, graph: Graph, names: list[str]) -> dict[Key, dict[str, Any]]:
@@ -173,6 +168,3 @@ def short_id(kind: str, name: str) -> str:
     """
     # The first digits of a run's id are the time: runs of one morning have them in common.
     return name if kind in {"run", "evaluation"} else name[:_SHORT_ID]
-
-
-_JSON_COLUMNS = frozenset().union(*(json_columns(table) for table in TABLES))

@@ -1,4 +1,4 @@
-"""What a comparison is made of: the rows of one run, its points, its evaluated tasks."""
+"""What a comparison is made of: what went into runs, their points, their evaluated tasks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lightning_lde.query._details import RunDetails, run_details
 from lightning_lde.query._evaluations import Evaluation, evaluations
+from lightning_lde.query._facts import Row, RunFacts, grouped, read_facts, rows_of
 from lightning_lde.query._lake import Lake
 
 SYSTEM = "system"
@@ -24,52 +24,61 @@ class MetricKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecords:
-    """What a comparison is made of: the rows of one run, its points and its evaluated tasks.
+    """What a comparison is made of: what went into one run, its points and its evaluated tasks.
 
     Attributes:
-        details: The rows of the run.
+        facts: What went into the run.
         curves: Steps and values of each metric in the order in which they count.
         evaluations: Evaluated few-shot tasks.
     """
 
-    details: RunDetails
+    facts: RunFacts
     curves: Mapping[MetricKey, Sequence[tuple[int | None, float]]]
     evaluations: Sequence[Evaluation]
 
 
 _POINTS = """
-    select name, context, dataloader_idx, list(step order by segment, step, time) as steps,
+    select run_id, name, context, dataloader_idx, list(step order by segment, step, time) as steps,
            list(coalesce(value, 'nan'::double) order by segment, step, time) as points
-    from metrics where run_id = $1 group by all order by context nulls first, name, dataloader_idx nulls first"""
+    from metrics where run_id in ({ids}) group by all
+    order by run_id, context nulls first, name, dataloader_idx nulls first"""
 
 
 _EPISODES = """
-    select e.segment, d.name as dataset, e.dataset_id, c.split, e.method, e.inner_steps, e.ways, e.shots, e.queries,
-           e.episode_id, e.episode_seed, e.classes, coalesce(e.accuracy, 'nan'::double) as accuracy,
+    select e.run_id, e.segment, d.name as dataset, e.dataset_id, c.split, e.method, e.inner_steps, e.ways, e.shots,
+           e.queries, e.episode_id, e.episode_seed, e.classes, coalesce(e.accuracy, 'nan'::double) as accuracy,
            coalesce(e.loss, 'nan'::double) as loss
     from episodes e left join datasets d using (dataset_id)
     left join dataset_configs c on c.dataset_config_id = e.dataset_config_id
-    where e.run_id = $1"""
+    where e.run_id in ({ids})"""
 
 
-def read_records(lake: Lake, run_id: str) -> RunRecords:
-    """Read what a comparison needs of one run.
+def read_records(lake: Lake, run_ids: Sequence[str]) -> list[RunRecords]:
+    """Read what a comparison needs of some runs; as many queries as for one.
 
     Args:
         lake: The lake.
-        run_id: The run's id, the beginning of one, or a unique name.
+        run_ids: Whole ids.
+
+    Raises:
+        RunNotFoundError: If one of the runs is not there.
     """
-    details = run_details(lake, run_id)
-    run_id = details.run["run_id"]
-    curves = {
-        MetricKey(row["name"], row["context"], row["dataloader_idx"]): list(
-            zip(row["steps"], row["points"], strict=True)
+    facts = read_facts(lake, run_ids)
+    curves = grouped(rows_of(lake, _POINTS, run_ids), "run_id")
+    tasks = grouped(rows_of(lake, _EPISODES, run_ids), "run_id")
+    return [
+        RunRecords(
+            facts=one,
+            curves=dict(map(_curve, curves.get(run_id, []))),
+            evaluations=evaluations(tasks.get(run_id, [])),
         )
-        for row in lake.sql(_POINTS, [run_id]).to_pylist()
-    }
-    return RunRecords(
-        details=details, curves=curves, evaluations=evaluations(lake.sql(_EPISODES, [run_id]).to_pylist())
-    )
+        for run_id, one in zip(run_ids, facts, strict=True)
+    ]
+
+
+def _curve(row: Row) -> tuple[MetricKey, list[tuple[int | None, float]]]:
+    key = MetricKey(row["name"], row["context"], row["dataloader_idx"])
+    return key, list(zip(row["steps"], row["points"], strict=True))
 
 
 def metric_title(key: MetricKey) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.query._details import Row, RunDetails
-from lightning_lde.query._environments import mapping_of
-from lightning_lde.query._evaluations import SCORES, Setting
+from lightning_lde.query._evaluations import SCORES, Setting, setting_words
+from lightning_lde.query._facts import Row, RunFacts
+from lightning_lde.query._json import mapping_of
 from lightning_lde.query._records import SYSTEM, RunRecords, metric_title
 from lightning_lde.schema import canonical_json
 
@@ -59,9 +59,9 @@ def seed_groups(records: Sequence[RunRecords]) -> list[SeedGroup]:
     """
     members: dict[Any, list[int]] = {}
     for number, record in enumerate(records):
-        if record.details.run["seed"] is not None and record.details.run["pipeline_config_id"] is not None:
-            members.setdefault(_all_but_seed(record.details), []).append(number)
-    seeds = [record.details.run["seed"] for record in records]
+        if record.facts.run["seed"] is not None and record.facts.run["pipeline_config_id"] is not None:
+            members.setdefault(_all_but_seed(record.facts), []).append(number)
+    seeds = [record.facts.run["seed"] for record in records]
     groups: list[SeedGroup] = []
     first: dict[str, list[float]] | None = None
     for numbers in members.values():
@@ -74,17 +74,17 @@ def seed_groups(records: Sequence[RunRecords]) -> list[SeedGroup]:
     return groups
 
 
-def _all_but_seed(details: RunDetails) -> Any:
-    run = details.run
+def _all_but_seed(facts: RunFacts) -> Any:
+    run = facts.run
     ids = [run[name] for name in ("pipeline_config_id", "code_id", "environment_id", "world_size")]
-    return (*ids, frozenset(canonical_json([row["relation"], _use(row)]) for row in details.data))
+    return (*ids, frozenset(canonical_json([row["relation"], _use(row)]) for row in facts.data))
 
 
 def _use(row: Row) -> Row:
     """What makes the use of a data set, but for the seeds in its settings: a sampler of tasks has one."""
     settings = {name: value for name, value in mapping_of(row["settings"]).items() if name.lower() not in _SEED_NAMES}
-    facts = ("dataset_id", "split", "n_samples", "indices_hash", "transforms", "sampler", "batch_size", "drop_last")
-    return {**{name: row[name] for name in (*facts, "num_workers", "collate_fn")}, "settings": settings}
+    columns = ("dataset_id", "split", "n_samples", "indices_hash", "transforms", "sampler", "batch_size", "drop_last")
+    return {**{name: row[name] for name in (*columns, "num_workers", "collate_fn")}, "settings": settings}
 
 
 def _over_seeds(numbers: Sequence[int], seeds: Sequence[int], records: Sequence[RunRecords]) -> dict[str, list[float]]:
@@ -108,9 +108,7 @@ def _over_seeds(numbers: Sequence[int], seeds: Sequence[int], records: Sequence[
 
 
 def _setting_words(setting: Setting) -> str:
-    steps = "" if setting.inner_steps is None else f"{setting.inner_steps} inner steps"
-    where = " ".join(part for part in (setting.dataset, setting.split) if part)
-    tasks = f"{setting.ways}-way {setting.shots}-shot"
+    steps, where, tasks = setting_words(setting)
     return ", ".join(part for part in (steps, setting.method, where, tasks) if part)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_lde.query._details import RunDetails
 from lightning_lde.query._differences import MISSING, Fact, compare_nested, flatten
-from lightning_lde.query._environments import compare_environments, decoded, mapping_of
+from lightning_lde.query._environments import compare_environments
+from lightning_lde.query._facts import RunFacts
+from lightning_lde.query._json import decoded, mapping_of
+from lightning_lde.query._uses import placed_uses
 
 Row = Mapping[str, Any]
 
@@ -37,32 +39,26 @@ _OUTCOME = (
     *("status", "stage", "stop_reason", "exception", "duration_s"),
     *("world_size", "resumed_from", "reproduces", "parent_run_id"),
 )
-
-
 _PIPELINE = ("module_class", "source_hash", "n_parameters", "n_trainable", "hparams_source")
-
-
 _WEIGHTS = ("weights_start_id", "weights_end_id")
-
-
 _NOT_CODE = {"code_id", "recorded_at", "diff"}
 
 
-def sections_of(details: Sequence[RunDetails]) -> Iterator[Section]:
+def sections_of(facts: Sequence[RunFacts]) -> Iterator[Section]:
     """What went in and how it ended, kind by kind."""
-    runs, pipelines = [one.run for one in details], [one.pipeline for one in details]
-    environments = compare_environments([one.environment for one in details])
+    runs, pipelines = [one.run for one in facts], [one.pipeline for one in facts]
+    environments = compare_environments([one.environment for one in facts])
     yield _flat("outcome", [{name: run[name] for name in _OUTCOME} for run in runs])
     yield _flat("seeds", [{"seed": run["seed"], **flatten(mapping_of(run["seeds"]))} for run in runs])
-    yield _flat("parameters", [_parameters(one) for one in details])
+    yield _flat("parameters", [_parameters(one) for one in facts])
     yield _nested("pipeline", [_pipeline(row) for row in pipelines])
     for name in ("optimizers", "schedulers"):
         yield _nested(name, [_listed(row.get(name), name.removesuffix("s")) for row in pipelines])
     yield _nested("trainer", [mapping_of(row.get("trainer")) for row in pipelines])
-    yield _nested("data", _uses([one.data for one in details]))
-    for name, facts in vars(environments).items():
-        yield _section(name, facts, len(details))
-    yield _flat("code", [{name: value for name, value in one.code.items() if name not in _NOT_CODE} for one in details])
+    yield _nested("data", _uses([one.data for one in facts]))
+    for name, found in vars(environments).items():
+        yield _section(name, found, len(facts))
+    yield _flat("code", [{name: value for name, value in one.code.items() if name not in _NOT_CODE} for one in facts])
     yield _flat("weights", [{name: run[name] for name in _WEIGHTS} for run in runs])
     yield _nested("command and tags", [_command(run) for run in runs])
 
@@ -80,10 +76,10 @@ def _section(title: str, facts: Sequence[Fact], n_runs: int) -> Section:
     return Section(title=title, facts=tuple(facts), unrecorded=tuple(unrecorded))
 
 
-def _parameters(details: RunDetails) -> dict[str, Any]:
+def _parameters(facts: RunFacts) -> dict[str, Any]:
     """Hyper-parameters by dotted key, with the types that the table ``params`` knows and JSON does not."""
-    rows = {row["key"]: row for row in details.params}
-    saved = mapping_of(details.pipeline.get("hparams"))
+    rows = {row["key"]: row for row in facts.params}
+    saved = mapping_of(facts.pipeline.get("hparams"))
     if not saved:
         return {key: _value(row) for key, row in rows.items()}
     leaves = flatten(saved)
@@ -136,44 +132,14 @@ def _command(run: Row) -> dict[str, Any]:
 
 
 _NOT_DATA = {
-    *("relation", "dataset_config_id", "dataset_id", "recorded_at", "settings"),
+    *("relation", "first_met", "dataset_config_id", "dataset_id", "recorded_at", "settings", "class_counts"),
     *("diversity", "diversity_low", "diversity_high"),
 }
 
 
 def _uses(data: Sequence[Sequence[Row]]) -> list[dict[str, Any]]:
     """The data of each run by what they were used for; what is likely the same use has the same place in each."""
-    relations = list(dict.fromkeys(row["relation"] for rows in data for row in rows))
-    found: list[dict[str, Any]] = [{} for _ in data]
-    for relation in relations:
-        placed = _placed([[row for row in rows if row["relation"] == relation] for rows in data])
-        several = max(max(places, default=0) for places in placed) > 0
-        for uses, places in zip(found, placed, strict=True):
-            for place, row in places.items():
-                uses[f"{relation} {place + 1}" if several else relation] = _use(row)
-    return [{name.replace(" ", "_"): use for name, use in uses.items()} for uses in found]
-
-
-def _placed(data: Sequence[Sequence[Row]]) -> list[dict[int, Row]]:
-    """Each run's uses by place: the first run's in their order, the others' where they fit best."""
-    slots: list[Row] = []
-    placed = []
-    for rows in data:
-        places: dict[int, Row] = {}
-        waiting = list(rows)
-        for alike in ("dataset_config_id", "dataset_id", "dataset", None):
-            for row in list(waiting):
-                free = (
-                    n for n, slot in enumerate(slots) if n not in places and (not alike or slot[alike] == row[alike])
-                )
-                if (place := next(free, None)) is not None:
-                    places[place] = row
-                    waiting.remove(row)
-        for row in waiting:
-            places[len(slots)] = row
-            slots.append(row)
-        placed.append(places)
-    return placed
+    return [{title.replace(" ", "_"): _use(row) for title, row in uses.items()} for uses in placed_uses(data)]
 
 
 def _use(row: Row) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from lightning_lde.reproduce._facts import Recorded, Use, read_recorded
 from lightning_lde.reproduce._folder import unpack, write_code
 from lightning_lde.reproduce._plan import Plan, find_repository, make_plan
 from lightning_lde.reproduce._reproduce import Outcome, judge, plan_reproduction, reproduce
-from lightning_lde.reproduce._verdict import DEFAULT_TOLERANCE, MetricVerdict, Verdict, compare_points, verdict_of
+from lightning_lde.reproduce._verdict import MetricVerdict, Verdict, compare_points, verdict_of
 
 __all__ = [
-    "DEFAULT_TOLERANCE",
     "Cause",
     "Difference",
     "MetricVerdict",

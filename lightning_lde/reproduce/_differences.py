@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lightning_lde.query import MISSING, Fact, compare_environments, differences, placed_uses
 from lightning_lde.reproduce._facts import Row, Use
 
 THREADS = "torch.num_threads"
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_HARDWARE = ("machine", "cpu", "cpu_count", "memory_bytes", "gpus")
+THREAD_VARIABLES = frozenset({"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"})
+_KINDS = {
+    "python": "python",
+    "platform": "system",
+    **dict.fromkeys(("machine", "cpu", "cpu_count", "memory_bytes", "gpus", "cuda"), "hardware"),
+}
 _CONTENT = (
     *("dataset_samples", "n_classes", "class_counts", "sample_shape", "sample_dtype", "size_bytes"),
     *("fingerprint", "fingerprint_method"),
@@ -20,6 +25,7 @@ _CONFIGURATION = (
     *("split", "n_samples", "indices_hash", "transforms", "sampler", "batch_size", "drop_last", "num_workers"),
     *("collate_fn", "settings"),
 )
+_WHOLE = ("module_class", "source_hash", "layers")
 _LONGEST_VALUE = 80
 
 
@@ -57,15 +63,15 @@ def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -
     """
     if not before or not now:
         return []
-    found = [Difference("python", "python", before.get("python"), now.get("python"))]
-    found += _of_mappings("package", before.get("packages"), now.get("packages"))
-    flags = _of_mappings("determinism", before.get("determinism"), now.get("determinism"))
-    found += [one._replace(kind="threads") if one.name == THREADS else one for one in flags]
-    variables = _of_mappings("variable", before.get("variables"), now.get("variables"))
-    found += [one._replace(kind="threads") if one.name in _THREAD_VARIABLES else one for one in variables]
-    found += [Difference("hardware", name, before.get(name), now.get(name)) for name in (*_HARDWARE, "cuda")]
-    found += [Difference("system", "platform", before.get("platform"), now.get("platform"))]
-    return sorted((one for one in found if one.before != one.now), key=_importance)
+    found = compare_environments([_known(before), _known(now)])
+    machine = [(_KINDS.get(re.split(r"[.\[]", fact.key)[0]), fact) for fact in found.machine]
+    flags = [("threads" if fact.key == THREADS else "determinism", fact) for fact in found.determinism]
+    variables = [("threads" if fact.key in THREAD_VARIABLES else "variable", fact) for fact in found.variables]
+    packages = [("package", fact) for fact in found.packages]
+    told = [
+        _difference(kind, fact) for kind, fact in (*packages, *flags, *variables, *machine) if kind and fact.differs
+    ]
+    return sorted((one for one in told if not _is_nothing(one)), key=_importance)
 
 
 def code_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
@@ -77,16 +83,22 @@ def code_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     """
     if not before or not now:
         return []
-    found = [
-        Difference("commit", "commit", before.get("commit"), now.get("commit")),
-        Difference("diff", "uncommitted changes", _lines(before.get("diff")), _lines(now.get("diff"))),
-        Difference("file", str(now.get("entry_point")), before.get("entry_point_hash"), now.get("entry_point_hash")),
+    changes = before.get("diff") or None, now.get("diff") or None
+    told = _lines(changes[0]), _lines(changes[1])
+    if changes[0] != changes[1] and told[0] == told[1]:
+        told = told[0], f"{told[1]}, others"
+    hashes = [
+        {
+            **{row["path"]: row["sha256"] for row in code.get("untracked") or []},
+            str(now.get("entry_point")): code.get("entry_point_hash"),
+        }
+        for code in (before, now)
     ]
-    if before.get("diff") != now.get("diff") and found[1].before == found[1].now:
-        found[1] = found[1]._replace(now=f"{found[1].now}, others")
-    hashes = [{row["path"]: row["sha256"] for row in code.get("untracked") or []} for code in (before, now)]
-    found += _of_mappings("file", *hashes)
-    return list(dict.fromkeys(one for one in found if one.before != one.now))
+    return [
+        *_of_mappings("commit", *({"commit": code.get("commit")} for code in (before, now))),
+        *_of_mappings("diff", *({"uncommitted changes": words} for words in told)),
+        *_of_mappings("file", *hashes),
+    ]
 
 
 def data_differences(before: Sequence[Use], now: Sequence[Use]) -> list[Difference]:
@@ -96,13 +108,9 @@ def data_differences(before: Sequence[Use], now: Sequence[Use]) -> list[Differen
         before: The data sets of one run.
         now: Those of the other one.
     """
-    found: list[Difference] = []
-    for relation in sorted({use.relation for use in (*before, *now)}):
-        sides = [[use.facts for use in uses if use.relation == relation] for uses in (before, now)]
-        for number, (one, other) in enumerate(itertools.zip_longest(*sides), start=1):
-            where = f"{relation} {number}" if max(map(len, sides)) > 1 else relation
-            found += _of_use(where, one, other)
-    return found
+    ours, theirs = placed_uses([[{**use.facts, "relation": use.relation} for use in uses] for uses in (before, now)])
+    found = [_of_use(where, ours.get(where), theirs.get(where)) for where in sorted(ours.keys() | theirs.keys())]
+    return [one for group in found for one in group]
 
 
 def setting_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
@@ -114,38 +122,52 @@ def setting_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> li
     """
     if not before or not now:
         return []
-    found = [
-        Difference("setting", name, before.get(name), now.get(name))
-        for name in ("module_class", "source_hash", "layers")
+    return [
+        *_of_mappings("setting", *(_columns(row, _WHOLE) for row in (before, now))),
+        *_of_mappings("setting", *map(_settings, (before, now)), nested=True),
     ]
-    for name in ("hparams", "trainer"):
-        found += _of_mappings("setting", before.get(name), now.get(name), prefix=f"{name}.")
-    for name in ("optimizers", "schedulers"):
-        found.append(Difference("setting", name, before.get(name), now.get(name)))
+
+
+def _settings(pipeline: Mapping[str, Any]) -> dict[str, Any]:
     # Which loggers and bars watch it decides nothing.
-    return [one for one in found if one.before != one.now and one.name not in {"trainer.loggers", "trainer.callbacks"}]
+    trainer = {k: v for k, v in (pipeline.get("trainer") or {}).items() if k not in {"loggers", "callbacks"}}
+    return {**_columns(pipeline, ("hparams", "optimizers", "schedulers")), "trainer": trainer}
 
 
 def _of_use(where: str, before: Row | None, now: Row | None) -> list[Difference]:
     if before is None or now is None:
         names = [None if use is None else use.get("dataset") or use.get("dataset_id") for use in (before, now)]
         return [Difference("content", f"{where}: data set", *names)]
-    title = f"{where}: {now.get('dataset')}"
-    found = [
-        Difference(kind, f"{title} {column}", before.get(column), now.get(column))
-        for kind, columns in (("content", _CONTENT), ("configuration", _CONFIGURATION))
-        for column in columns
-    ]
-    return [one for one in found if one.before != one.now]
-
-
-def _of_mappings(kind: str, before: Any, now: Any, *, prefix: str = "") -> list[Difference]:
-    one, other = before or {}, now or {}
+    title = f"{where}: {now.get('dataset')} "
     return [
-        Difference(kind, f"{prefix}{name}", one.get(name), other.get(name))
-        for name in sorted({*one, *other})
-        if one.get(name) != other.get(name)
+        one._replace(name=title + one.name)
+        for kind, columns in (("content", _CONTENT), ("configuration", _CONFIGURATION))
+        for one in _of_mappings(kind, _columns(before, columns), _columns(now, columns))
     ]
+
+
+def _of_mappings(
+    kind: str, before: Mapping[str, Any], now: Mapping[str, Any], *, nested: bool = False
+) -> list[Difference]:
+    found = [_difference(kind, fact) for fact in differences([_known(before), _known(now)], nested=nested)]
+    return [one for one in found if not _is_nothing(one)]
+
+
+def _difference(kind: str, fact: Fact) -> Difference:
+    return Difference(kind, fact.key, *(None if value is MISSING else value for value in fact.values))
+
+
+def _is_nothing(difference: Difference) -> bool:
+    """Whether a null stands against no key, which says as little."""
+    return difference.before is None and difference.now is None
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _columns(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: row.get(name) for name in names}
 
 
 def _importance(difference: Difference) -> tuple[int, str]:

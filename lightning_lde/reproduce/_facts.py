@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from lightning_lde.query import Lake
-from lightning_lde.schema import TABLES, json_columns
+from lightning_lde.query import Lake, decoded_row, numbered, read_facts
 
 Row = dict[str, Any]
-
-_USES = """
-    select l.relation, l.recorded_at as first_met, c.*, d.name as dataset, d.n_samples as dataset_samples, d.n_classes,
-           d.class_counts, d.sample_shape, d.sample_dtype, d.size_bytes, d.fingerprint, d.fingerprint_method
-    from (select relation, target_id, min(recorded_at) as recorded_at from stored.links
-          where run_id = $1 and target_kind = 'dataset_config' group by all) l
-    join dataset_configs c on c.dataset_config_id = l.target_id
-    left join datasets d using (dataset_id)
-    order by l.relation, l.recorded_at"""
-
-_PIPELINE = """
-    select p.*, c.* exclude (pipeline_id, recorded_at)
-    from pipeline_configs c join pipelines p using (pipeline_id) where c.pipeline_config_id = $1"""
 
 _SEGMENTS = """
     select segment, arg_max(seeds, revision) as seeds, arg_max(stage, revision) as stage,
@@ -31,13 +16,15 @@ _SEGMENTS = """
     from stored.runs where run_id = $1 group by segment order by segment"""
 
 _POINTS = """
-    select segment, name, context, dataloader_idx, step, value from metrics
+    select segment, name, context, dataloader_idx, step, coalesce(value, 'nan'::double) as value from metrics
     where run_id = $1 and segment >= $2 and context is distinct from 'system'
     order by segment, time, step"""
 
 _EPISODES = """
-    select segment, method, inner_steps, dataset_config_id, episode_index, loss, accuracy from episodes
-    where run_id = $1 and segment >= $2 order by segment, method, inner_steps, episode_index"""
+    select segment, method, inner_steps, episode_index, coalesce(loss, 'nan'::double) as loss,
+           coalesce(accuracy, 'nan'::double) as accuracy
+    from episodes where run_id = $1 and segment >= $2
+    order by segment, method, inner_steps, episode_index, dataset_config_id, ways, shots, episode_seed, episode_id"""
 
 
 class Point(NamedTuple):
@@ -118,20 +105,20 @@ def read_recorded(lake: Lake, run: str) -> Recorded:
     """
     run_id = lake.resolve_run(run)
 
-    def ask(sql: str, *parameters: object) -> list[Row]:
-        return [_decoded(row) for row in lake.sql(sql, parameters).to_pylist()]
+    [facts] = read_facts(lake, [run_id])
 
-    [row] = ask("select * from runs where run_id = $1", run_id)
+    def ask(sql: str, *parameters: object) -> list[Row]:
+        return [decoded_row(row) for row in lake.sql(sql, parameters).to_pylist()]
+
     every = ask(_SEGMENTS, run_id)
     segments = _last_process(every)
     first = segments[0]["segment"]
-    uses = ask(_USES, run_id)
     return Recorded(
-        run=row,
-        environment=_one(ask("select * from environments where environment_id = $1", row["environment_id"])),
-        code=_one(ask("select * from code where code_id = $1", row["code_id"])),
-        pipeline=_one(ask(_PIPELINE, row["pipeline_config_id"])),
-        uses=[Use(use.pop("relation"), use) for use in uses],
+        run=decoded_row(facts.run),
+        environment=decoded_row(facts.environment),
+        code=decoded_row(facts.code),
+        pipeline=decoded_row(facts.pipeline),
+        uses=_uses(facts.data),
         seeds=[segment["seeds"] or {} for segment in segments],
         stages=[segment["stage"] for segment in segments],
         points=_points(
@@ -142,6 +129,12 @@ def read_recorded(lake: Lake, run: str) -> Recorded:
         events=ask("select kind, level, message from events where run_id = $1 order by time", run_id),
         went_on=len(segments) < len(every),
     )
+
+
+def _uses(data: list[Row]) -> list[Use]:
+    """The data sets, those with one purpose in the order in which the run met them."""
+    rows = sorted(data, key=lambda row: (row["relation"], row["first_met"]))
+    return [Use(row["relation"], {k: v for k, v in decoded_row(row).items() if k != "relation"}) for row in rows]
 
 
 def _last_process(segments: list[Row]) -> list[Row]:
@@ -159,33 +152,19 @@ def _last_process(segments: list[Row]) -> list[Row]:
 
 
 def _points(metrics: list[Row], episodes: list[Row], places: dict[int, int]) -> dict[Point, float]:
-    met: Counter[tuple[Any, ...]] = Counter()
-    points: dict[Point, float] = {}
+    points = numbered((*_of_metrics(metrics, places), *_of_episodes(episodes, places)))
+    return {Point._make((*place, number)): value for (place, number), value in points.items()}
 
-    def add(place: tuple[Any, ...], value: float) -> None:
-        points[Point._make((*place, met[place]))] = value
-        met[place] += 1
 
+def _of_metrics(metrics: list[Row], places: dict[int, int]) -> Iterator[tuple[tuple[Any, ...], float]]:
     for row in metrics:
         place = places[row["segment"]], row["name"], row["context"], row["dataloader_idx"], row["step"]
-        add(place, row["value"])
+        yield place, row["value"]
+
+
+def _of_episodes(episodes: list[Row], places: dict[int, int]) -> Iterator[tuple[tuple[Any, ...], float]]:
     for row in episodes:
         steps = "" if row["inner_steps"] is None else f", {row['inner_steps']} inner steps"
         for name in ("loss", "accuracy"):
             title = f"{row['method']}{steps}: {name}"
-            add((places[row["segment"]], title, "episodes", None, row["episode_index"]), row[name])
-    return points
-
-
-def _one(rows: list[Row]) -> Row:
-    return rows[0] if rows else {}
-
-
-def _decoded(row: Row) -> Row:
-    return {
-        name: json.loads(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
-        for name, value in row.items()
-    }
-
-
-_JSON_COLUMNS = frozenset().union(*(json_columns(table) for table in TABLES))
+            yield (places[row["segment"]], title, "episodes", None, row["episode_index"]), row[name]

@@ -12,7 +12,12 @@ from typing import Any
 
 from lightning_lde.capture import REDACTED, is_recorded_variable
 from lightning_lde.errors import ReproductionError
-from lightning_lde.reproduce._differences import THREADS, Difference, environment_differences
+from lightning_lde.reproduce._differences import (
+    THREAD_VARIABLES,
+    THREADS,
+    Difference,
+    environment_differences,
+)
 from lightning_lde.reproduce._facts import Recorded, Row
 from lightning_lde.reproduce._folder import binary_changes, git, is_cut
 
@@ -21,7 +26,6 @@ REUSE, VENV = "reuse", "venv"
 _SMALL_SEED = 1 << 32
 # Which of the machine's GPUs is free is a matter of today.
 _OF_TODAY = {"CUDA_VISIBLE_DEVICES"}
-_THREAD_VARIABLES = {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +190,7 @@ def _words(code: Row, argv: list[str]) -> tuple[list[str], list[str]]:
 def _variables(environment: Row, *, keep_threads: bool) -> tuple[dict[str, str], list[str]]:
     """Variables to set and to take away, so that they are as they were."""
     recorded = {name: str(value) for name, value in (environment.get("variables") or {}).items()}
-    left = {*_OF_TODAY, *(_THREAD_VARIABLES if keep_threads else ())}
+    left = {*_OF_TODAY, *(THREAD_VARIABLES if keep_threads else ())}
     known = {
         name: value
         for name, value in recorded.items()

@@ -17,13 +17,14 @@ from urllib.parse import unquote, urlsplit
 
 from lightning_lde import capture, reproducing
 from lightning_lde.errors import ReproductionError, StoreError
-from lightning_lde.query import Lake
+from lightning_lde.query import DEFAULT_TOLERANCE, Lake
 from lightning_lde.reproduce._causes import Cause, probable_causes
 from lightning_lde.reproduce._environment import build_environment
 from lightning_lde.reproduce._facts import Recorded, read_recorded
 from lightning_lde.reproduce._folder import write_code
 from lightning_lde.reproduce._plan import REUSE, VENV, Plan, find_repository, make_plan
-from lightning_lde.reproduce._verdict import DEFAULT_TOLERANCE, Verdict, verdict_of
+from lightning_lde.reproduce._verdict import Verdict, verdict_of
+from lightning_lde.schema import canonical_json
 
 CODE, OUTPUT, START = "code", "output.txt", "start"
 _LINES_SHOWN = 12
@@ -99,11 +100,16 @@ def plan_reproduction(
         recorded,
         lake=lake.storage.absolute_url,
         repository=found,
-        here=dataclasses.asdict(capture.capture_environment()),
+        here=_as_recorded(dataclasses.asdict(capture.capture_environment())),
         environment=environment,
         keep_threads=keep_threads,
         links=links,
     )
+
+
+def _as_recorded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the values that it would have in a lake."""
+    return {name: value if name == "recorded_at" else json.loads(canonical_json(value)) for name, value in row.items()}
 
 
 def reproduce(

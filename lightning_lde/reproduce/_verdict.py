@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import struct
 from collections.abc import Mapping
 
+from lightning_lde.query import DEFAULT_TOLERANCE, Pairing, is_near, paired, relative_difference, same_bits
 from lightning_lde.reproduce._facts import Point, Recorded
 
 IDENTICAL = "identical"
@@ -14,8 +13,7 @@ WITHIN_TOLERANCE = "within tolerance"
 INCOMPLETE = "incomplete"
 DIVERGED = "diverged"
 
-DEFAULT_TOLERANCE = 1e-6
-"""Largest relative difference of two values that count as the same."""
+_Metric = tuple[str, str | None, int | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +102,8 @@ def verdict_of(before: Recorded, now: Recorded, *, tolerance: float = DEFAULT_TO
     end = _same(before, now, "weights_end_id")
     one_sided_weights = (before.run["weights_end_id"] is None) != (now.run["weights_end_id"] is None)
     words = {metric.verdict for metric in metrics}
-    first = _first_difference(before.points, now.points, tolerance=0.0)
-    place = _first_difference(before.points, now.points, tolerance=tolerance)
+    differences = (relative_difference(one, other) for _, one, other in paired(before.points, now.points).pairs)
+    worst = metrics[0] if DIVERGED in words else None
     if DIVERGED in words or (end is False and words <= {IDENTICAL}):
         word = DIVERGED
     elif INCOMPLETE in words or one_sided_weights or (not metrics and end is None):
@@ -114,13 +112,13 @@ def verdict_of(before: Recorded, now: Recorded, *, tolerance: float = DEFAULT_TO
         word = IDENTICAL if words <= {IDENTICAL} else WITHIN_TOLERANCE
     return Verdict(
         word=word,
-        step=None if place is None else place.step,
-        metric=None if place is None else place.name,
+        step=None if worst is None else worst.step,
+        metric=None if worst is None else worst.name,
         tolerance=tolerance,
         metrics=tuple(metrics),
         weights_start=start,
         weights_end=end,
-        first_difference=0.0 if first is None else relative_difference(before.points[first], now.points[first]),
+        first_difference=next(filter(None, differences), 0.0),
     )
 
 
@@ -139,79 +137,44 @@ def compare_points(
         >>> compare_points({place: 1.0}, {place: 1.0}, tolerance=0.0)[0].verdict
         'identical'
     """
-    groups: dict[tuple[str, str | None, int | None], list[Point]] = {}
-    for point in dict.fromkeys((*before, *now)):
-        groups.setdefault((point.name, point.context, point.dataloader_idx), []).append(point)
     order = {point: number for number, point in enumerate(before)}
+    ours, theirs = _by_metric(before), _by_metric(now)
     found = []
-    for place, points in groups.items():
-        both = [point for point in points if point in before and point in now]
-        far = [point for point in both if relative_difference(before[point], now[point]) > tolerance]
-        found.append((order[far[0]] if far else len(order), _judge(place, points, both, far, before, now)))
+    for metric in dict.fromkeys((*ours, *theirs)):
+        pairing = paired(ours.get(metric, {}), theirs.get(metric, {}))
+        far = [point for point, *pair in pairing.pairs if not is_near(*pair, tolerance=tolerance)]
+        place = order[far[0]] if far else len(order)
+        found.append((place, _judge(metric, pairing, far)))
     return [verdict for _, verdict in sorted(found, key=lambda one: one[0])]
 
 
-def _judge(
-    place: tuple[str, str | None, int | None],
-    points: list[Point],
-    both: list[Point],
-    far: list[Point],
-    before: Mapping[Point, float],
-    now: Mapping[Point, float],
-) -> MetricVerdict:
-    unequal = [point for point in both if not same_bits(before[point], now[point])]
-    missing = [point for point in points if point not in now]
-    more = [point for point in points if point not in before]
+def _by_metric(points: Mapping[Point, float]) -> dict[_Metric, dict[Point, float]]:
+    groups: dict[_Metric, dict[Point, float]] = {}
+    for point, value in points.items():
+        groups.setdefault((point.name, point.context, point.dataloader_idx), {})[point] = value
+    return groups
+
+
+def _judge(metric: _Metric, pairing: Pairing[Point], far: list[Point]) -> MetricVerdict:
+    unequal = [pair for _, *pair in pairing.pairs if not same_bits(*pair)]
     if far:
         word = DIVERGED
-    elif missing or more:
+    elif pairing.only_first or pairing.only_second:
         word = INCOMPLETE
     else:
         word = WITHIN_TOLERANCE if unequal else IDENTICAL
-    differences = [relative_difference(before[point], now[point]) for point in unequal]
+    differences = [relative_difference(*pair) for pair in unequal]
     return MetricVerdict(
-        *place,
+        *metric,
         verdict=word,
-        n_points=len(both),
-        n_equal=len(both) - len(unequal),
-        n_missing=len(missing),
-        n_more=len(more),
+        n_points=len(pairing.pairs),
+        n_equal=len(pairing.pairs) - len(unequal),
+        n_missing=len(pairing.only_first),
+        n_more=len(pairing.only_second),
         step=far[0].step if far else None,
         first_difference=differences[0] if differences else 0.0,
         largest_difference=max(differences, default=0.0),
     )
-
-
-def same_bits(one: float, other: float) -> bool:
-    """Whether two numbers are equal to the last bit; all that are not a number are the same.
-
-    Example:
-        >>> same_bits(0.0, -0.0), same_bits(float("nan"), float("nan"))
-        (False, True)
-    """
-    return (math.isnan(one) and math.isnan(other)) or struct.pack("<d", one) == struct.pack("<d", other)
-
-
-def relative_difference(one: float, other: float) -> float:
-    """The difference of two numbers relative to the larger one; infinite where only one of them is finite.
-
-    Example:
-        >>> relative_difference(2.0, 1.0), relative_difference(float("inf"), float("inf"))
-        (0.5, 0.0)
-    """
-    if one == other or same_bits(one, other):
-        return 0.0
-    if not (math.isfinite(one) and math.isfinite(other)):
-        return math.inf
-    return abs(one - other) / max(abs(one), abs(other))
-
-
-def _first_difference(before: Mapping[Point, float], now: Mapping[Point, float], *, tolerance: float) -> Point | None:
-    """The first point, as they came, that differs by more than the tolerance."""
-    for point, value in before.items():
-        if point in now and relative_difference(value, now[point]) > tolerance:
-            return point
-    return None
 
 
 def _same(before: Recorded, now: Recorded, column: str) -> bool | None:

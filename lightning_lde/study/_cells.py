@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot import FewShotDataset
 from lightning_lde.query import Lake
 from lightning_lde.schema import RunStatus, content_id
 from lightning_lde.study._settings import StudySettings
+
+if TYPE_CHECKING:
+    from lightning_lde.fewshot import FewShotDataset
 
 ALGORITHMS = ("pretraining", "maml-first-order", "maml-higher-order")
 

@@ -24,7 +24,6 @@ from lightning_lde.study._queries import QueryResult
 from lightning_lde.study._repetitions import FACTORS, GROUPING, UNKNOWN, MeasuredRun, measured_runs, own_settings_note
 
 SEED = "seed"
-POWER = 0.8
 SHOWN_REPETITIONS = (3, 5, 10)
 
 

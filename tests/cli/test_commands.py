@@ -13,8 +13,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from lightning_lde import Lake
+from lightning_lde.cli import app
 from lightning_lde.recording import Recorder
 from lightning_lde.recording._spool import Rows, SpoolFile, SpoolHeader
 from lightning_lde.schema import (
@@ -72,10 +74,18 @@ def error_line(*words: str, env: dict[str, str] | None = None) -> str:
     return text
 
 
-@pytest.mark.parametrize("command", ["init", "runs", "show", "sql", "correlate", "report", "sync"])
+@pytest.mark.parametrize("command", sorted(app.commands))
 def test_every_command_has_help(command: str) -> None:
-    assert command in lde("--help").stdout.decode()
-    assert "Usage" in lde(command, "--help").stdout.decode()
+    assert command in CliRunner().invoke(app, ["--help"]).stdout
+    page = CliRunner().invoke(app, [command, "--help"])
+    assert page.exit_code == 0
+    assert f"Usage: lde {command}" in page.stdout
+    assert str(app.commands[command].help).split()[:8] == page.stdout.split("\n\n")[1].split()[:8]
+
+
+def test_help_in_a_process_of_its_own() -> None:
+    assert b"variability" in lde("--help").stdout
+    assert b"List runs" in lde("runs", "--help").stdout
 
 
 def test_init_makes_a_lake_once(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from lightning_lde.cli import app
 from lightning_lde.cli._columns import blocks, cells, fair_widths, shortened
 from lightning_lde.cli._comparison import print_comparison
 from lightning_lde.query import compare_code, compare_runs
+from lightning_lde.schema import Metric, Pipeline, PipelineConfig, Record, Run
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\n\u202e[bold]日本語🎉\ud800"
 LONG = "x" * 5_000_000
@@ -60,27 +64,45 @@ def train(lake: Path, name: str, seed: int = 0, **hparams: Any) -> None:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_runs(tmp_path_factory.mktemp("runs"), LONG[:100])
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LDE_SPOOL_DIR", str(folder / "spool"))
+        train(folder / "lake", "one", **hparams_of("one"))
+        train(folder / "lake", f"two {HOSTILE}{LONG[:500]}", seed=1, **hparams_of("two"))
+    return folder / "lake"
 
 
 @pytest.fixture(scope="module")
 def large_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_runs(tmp_path_factory.mktemp("runs"), LONG)
-
-
-def two_runs(folder: Path, long: str) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LDE_SPOOL_DIR", str(folder / "spool"))
-        train(folder / "lake", "one", depth=3, text="3", note=f"{long}a{long}", **{HOSTILE: 1})
-        train(
-            folder / "lake",
-            f"two {HOSTILE}{LONG[:500]}",
-            seed=1,
-            depth=3.0,
-            note=f"{long}b{long}",
-            **{HOSTILE: HOSTILE},
+    """The same runs, row by row, with five megabytes around what differs."""
+    path = tmp_path_factory.mktemp("runs") / "lake"
+    now = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    rows: dict[str, list[Record]] = {table: [] for table in ("runs", "pipelines", "pipeline_configs", "metrics")}
+    rows["pipelines"].append(Pipeline(pipeline_id="pipeline", recorded_at=now, module_class="Model"))
+    for number, name in enumerate(("one", "two")):
+        run = Run(
+            run_id=f"0{number}", name=f"{name} {HOSTILE}{LONG[:500]}", segment=0, revision=1, project="p", seed=number,
+            status="finished", started_at=now + timedelta(minutes=number), heartbeat_at=now, heartbeat_every_s=5.0,
+            pipeline_config_id=name, tags={HOSTILE: name},
+        )  # fmt: skip
+        config = PipelineConfig(
+            pipeline_config_id=name, recorded_at=now, pipeline_id="pipeline", hparams=hparams_of(name, long=LONG)
         )
-    return folder / "lake"
+        rows["runs"].append(run)
+        rows["pipeline_configs"].append(config)
+        rows["metrics"] += [
+            Metric(run_id=run.run_id, segment=0, name="loss", context="train", step=step, time=now, value=step + number)
+            for step in range(3)
+        ]
+    for table, records in rows.items():
+        Lake(path).create().storage.add_records(table, records, project="p")
+    return path
+
+
+def hparams_of(name: str, long: str = LONG[:100]) -> dict[str, Any]:
+    if name == "one":
+        return {"depth": 3, "text": "3", "note": f"{long}a{long}", HOSTILE: 1}
+    return {"depth": 3.0, "note": f"{long}b{long}", HOSTILE: HOSTILE}
 
 
 def runs_of(lake: Path) -> list[str]:
@@ -172,29 +194,35 @@ def test_the_variable_stands_for_the_url(lake: Path, monkeypatch: pytest.MonkeyP
     assert "no folder" in str(lde(one, two, "x").exception)
 
 
-def test_colours_on_a_terminal_only(lake: Path) -> None:
-    def on_terminal(**variables: str) -> str:
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lightning_lde.cli", "compare", str(lake), *runs_of(lake)],
-            stdout=theirs, env={**os.environ, "TERM": "xterm-256color", **variables},
-        )  # fmt: skip
-        os.close(theirs)
-        read = b""
-        while True:
-            try:
-                part = os.read(ours, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            read += part
-        os.close(ours)
-        assert process.wait(60) == 0
-        return read.decode()
+def test_colours_on_a_terminal_only(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["compare", str(lake), *runs_of(lake)]
 
+    def on_terminal() -> str:
+        ours, theirs = pty.openpty()
+        # A terminal holds a few kilobytes; who writes more waits for a reader.
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(read_to_the_end, ours)
+            with os.fdopen(theirs, "w") as terminal, contextlib.redirect_stdout(terminal):
+                app.main(words, standalone_mode=False)
+            return told.result(60)
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
     assert "\x1b[1m" in on_terminal()
-    assert "\x1b" not in on_terminal(NO_COLOR="1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = on_terminal()
+    assert "parameters" in plain
+    assert "\x1b" not in plain
+
+
+def read_to_the_end(terminal: int) -> str:
+    with os.fdopen(terminal, "rb", buffering=0) as file:
+        read = b""
+        # Linux ends what comes from a closed terminal with an error.
+        with contextlib.suppress(OSError):
+            while part := file.read(65536):
+                read += part
+        return read.decode()
 
 
 def test_many_runs_and_many_metrics_stay_in_their_columns(tmp_path: Path) -> None:

@@ -15,15 +15,16 @@ import pytest
 from click.testing import CliRunner
 
 from lightning_lde import Lake
-from lightning_lde.cli import app
+from lightning_lde.cli import app, main
 from lightning_lde.schema import Metric, Record, Run
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture
-def lake(lake_path: Path) -> str:
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Three splits of four seeds, and one run that repeats another one."""
+    lake_path = tmp_path_factory.mktemp("lake")
     start = datetime(2026, 1, 1, tzinfo=timezone.utc)
     rng = np.random.default_rng(0)
     rows: dict[str, list[Record]] = {"runs": [], "metrics": []}
@@ -47,15 +48,8 @@ def lake(lake_path: Path) -> str:
     return str(lake_path)
 
 
-def run(*words: str, code: int = 0) -> tuple[str, str]:
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
-
-
 def lde(*words: str, **variables: str) -> tuple[str, str]:
-    """The command in this process: another one would import torch for each call."""
+    """The command in this process: another one would import DuckDB and scipy for each call."""
     done = CliRunner().invoke(app, ["variability", *words], env=variables, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout, done.stderr
@@ -137,12 +131,22 @@ def test_words_by_and_group(lake: str) -> None:
         (("loss", "--difference", "-0"), "difference"),
     ],
 )
-def test_errors_are_one_line(lake: str, words: tuple[str, ...], message: str) -> None:
-    text, error = run("-m", "lightning_lde.cli", "variability", lake, *words, code=2)
-    assert (text, len(error.strip().splitlines())) == ("", 1)
+def test_errors_are_one_line(
+    lake: str,
+    words: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lde", "variability", lake, *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    text, error = capsys.readouterr()
+    assert (end.value.code, text, len(error.strip().splitlines())) == (2, "", 1)
     assert message in error
 
 
 def test_the_program_says_the_same(lake: str) -> None:
-    program, _ = run(str(ROOT / "analysis" / "variability.py"), lake, "loss", "--project", "p")
-    assert program == lde(lake, "loss", "--queries")[0]
+    program = [str(ROOT / "analysis" / "variability.py"), lake, "loss", "--project", "p"]
+    done = subprocess.run([sys.executable, *program], capture_output=True, text=True, check=True)
+    assert done.stdout == lde(lake, "loss", "--queries")[0]

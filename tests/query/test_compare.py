@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from lightning_lde import Lake, LDECallback, Recorder
 from lightning_lde.errors import ConfigurationError, RunNotFoundError
 from lightning_lde.fewshot import EpisodeResults
-from lightning_lde.query import MISSING, RunComparison, RunRecords, compare_records, compare_runs, read_records
+from lightning_lde.query import MISSING, RunComparison, compare_runs
 
 QUIET: Mapping[str, Any] = {
     "accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False, "enable_model_summary": False,
@@ -77,14 +76,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return Lake(path)
 
 
-@functools.cache
-def records_of(url: str, name: str) -> RunRecords:
-    return read_records(Lake(url), name)
-
-
 def compared(lake: Lake, *names: str, **options: Any) -> RunComparison:
-    """As ``compare_runs``, but each run is read once for all tests."""
-    return compare_records([records_of(lake.url, name) for name in names], **options)
+    return compare_runs(lake, names, **options)
 
 
 def found(comparison: RunComparison) -> dict[str, dict[str, tuple[Any, ...]]]:
@@ -206,8 +199,33 @@ def test_the_first_run_is_the_one_compared_with(lake: Lake) -> None:
     assert [head.label for head in comparison.runs] == ["A", "B", "C"]
 
 
-def test_records_that_were_read_need_no_lake(lake: Lake) -> None:
-    assert compare_runs(lake, ["base", "adam"]).as_dict() == compared(lake, "base", "adam").as_dict()
+def test_ten_runs_cost_as_many_queries_as_two(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    sql = Lake.sql
+
+    def counted(self: Lake, query: str, parameters: Sequence[object] = ()) -> Any:
+        asked.append(query)
+        return sql(self, query, parameters)
+
+    monkeypatch.setattr(Lake, "sql", counted)
+    names = ["base", "again", "typed", "adam", "data", "fewer", "seed 1", "seed 2"]
+    everything = compared(lake, *names)
+    n_queries = len(asked)
+    assert n_queries <= 10
+    facts = {(section.title, fact.key): fact.values for section in everything.sections for fact in section.facts}
+    curves = {metric.key: metric.curves for metric in everything.metrics}
+    # What is read for all at once is what is read for two alone.
+    for number in (2, 4):
+        asked.clear()
+        pair = compared(lake, "base", names[number])
+        assert len(asked) == n_queries
+        for section in pair.sections:
+            for fact in section.facts:
+                values = facts[section.title, fact.key]
+                assert fact.values == (values[0], values[number])
+        assert [metric.curves for metric in pair.metrics] == [
+            (curves[metric.key][number - 1],) for metric in pair.metrics
+        ]
 
 
 def test_the_dict_is_json(lake: Lake) -> None:
