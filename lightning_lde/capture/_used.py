@@ -59,9 +59,9 @@ def used_sources(program: Path | None, root: Path, words: Sequence[str] = ()) ->
     """The files that a program is made of, the important ones first.
 
     These are the program; modules that are imported, other than those of Python and of installed packages, each with
-    the whole package it belongs to; settings that the command line or a literal of these sources names; and the sources
-    of the program's folder, or of one above it up to the root, if that is a project, as a ``pyproject.toml`` tells.
-    Other files beside the program are somebody else's.
+    the whole package it belongs to; settings that the command line or a literal of sources below the root names; and
+    the sources of the program's folder, or of one above it up to the root, if that is a project, as a
+    ``pyproject.toml`` tells. Other files beside the program are somebody else's.
 
     Args:
         program: The program's file; None, or one outside of the root, where it is typed in or installed.
@@ -74,7 +74,8 @@ def used_sources(program: Path | None, root: Path, words: Sequence[str] = ()) ->
     found: dict[str, Path] = {}
     for name, path in _in_order(program, root, words):
         found.setdefault(clean_text(name), path)
-    for path in [path for path in found.values() if path.suffix == ".py"][:_MOST_READ]:
+    own = [path for path in found.values() if path.suffix == ".py" and path.is_relative_to(root)]
+    for path in own[:_MOST_READ]:
         for name, named in _settings_in(path, root):
             found.setdefault(clean_text(name), named)
     return found
