@@ -86,12 +86,13 @@ def fingerprint(arrays: list[Any], pace: Pace | None = None) -> tuple[str, str]:
     if total > MAX_BYTES and not pace.exact:
         rows = spread(min(len(array) for array in arrays), total)
         method = f"sha256 of {len(rows)} evenly spaced rows"
+    pace.expect(total if rows is None else sum(size_bytes(array) * len(rows) // len(array) for array in arrays))
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(canonical_json([dtype_name(array), list(array.shape)]).encode())
         for piece in _pieces(array, rows):
             digest.update(piece)
-            pace.breathe()
+            pace.read(len(piece))
     return digest.hexdigest()[:32], method
 
 

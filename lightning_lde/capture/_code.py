@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_lde.capture._access import clean_text, get
-from lightning_lde.capture._launch import command_line, describe_launch
+from lightning_lde.capture._launch import command_line, describe_launch, in_notebook
 from lightning_lde.capture._redaction import redact_text
 from lightning_lde.capture._snapshot import Snapshot, extend_snapshot, take_snapshot
 from lightning_lde.capture._used import (
@@ -85,7 +85,8 @@ def capture_sources(entry_point: str | None = None) -> CapturedCode:
     home = _home(program, given=entry_point is not None)
     repository = _Repository(home)
     root = repository.root or _root_without_git(program, home)
-    words = [] if entry_point is not None else command_line()[1:]
+    # The command line of a notebook is that of its kernel, and names a file with the key of its connections.
+    words = [] if entry_point is not None or in_notebook() is not None else command_line()[1:]
     snapshot = _snapshot(program, repository, root, words)
     facts: dict[str, Any] = {
         "commit": repository.ask("rev-parse", "--verify", "-q", "HEAD"),

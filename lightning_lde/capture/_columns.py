@@ -72,14 +72,17 @@ def fingerprint_table(value: Any, pace: Pace) -> tuple[str, str, int]:
     table = table_of_frame(value, rows) if frame else value
     digest = hashlib.sha256(canonical_json([n_rows, _names_and_types(table)]).encode())
     chosen = rows if rows is not None and not frame else None
-    for first in range(0, len(table) if chosen is None else len(chosen), _WINDOW_ROWS):
+    n_read = len(table) if chosen is None else len(chosen)
+    to_read = total * n_read // max(1, n_rows)
+    pace.expect(to_read)
+    for first in range(0, n_read, _WINDOW_ROWS):
         window = (
             table.slice(first, _WINDOW_ROWS) if chosen is None else table.take(chosen[first : first + _WINDOW_ROWS])
         )
         for column in window.combine_chunks().columns:
             for chunk in column.chunks:
                 _update(digest, chunk)
-        pace.breathe()
+        pace.read(to_read * min(_WINDOW_ROWS, n_read - first) // n_read)
     method = "sha256 of rows" if rows is None else f"sha256 of {len(rows)} evenly spaced rows of a table"
     return digest.hexdigest()[:32], method, total
 

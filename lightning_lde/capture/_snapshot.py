@@ -22,6 +22,26 @@ from lightning_lde.capture._secrets import is_secret_key
 CELLS = "notebook_cells.py"
 """Where the snapshot keeps the cells of a notebook that were run so far."""
 
+_NO_SHELL = """# In place of IPython: its magics and shell commands have no effect here.
+class _NoShell:
+    def run_cell_magic(self, name, line, cell):
+        if name in {"time", "timeit", "capture", "prun"}:
+            exec(cell, globals())
+
+    def run_line_magic(self, name, line, *rest):
+        if name == "time":
+            exec(line, globals())
+
+    def __getattr__(self, name):
+        return lambda *words, **options: None
+
+
+def get_ipython():
+    return _NoShell()
+
+
+"""
+
 LARGEST_FILE_BYTES = 256 << 10
 LARGEST_SNAPSHOT_BYTES = 8 << 20
 LARGEST_LIST = 1000
@@ -104,12 +124,16 @@ def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str) -> Sn
 
 
 def notebook_cells() -> str:
-    """The cells that were run so far as one program, magics as comments; empty outside of notebooks."""
+    """The cells that were run so far as one program, magics and shell commands without effect; empty elsewhere.
+
+    Of ``%time``, ``%%time``, ``%%timeit``, ``%%capture`` and ``%%prun``, what they measure is run.
+    """
     shell = in_notebook()
     cells = [] if shell is None else [str(cell) for cell in get(shell, "user_ns", {}).get("In", []) if cell]
-    # Line magics and shell commands are no Python.
+    # IPython keeps a cell as it runs it, with calls for magics; a cell that it could not read stays as it was typed.
     plain = [re.sub(r"^(\s*)([%!?].*)$", r"\1pass  # \2", cell, flags=re.MULTILINE) for cell in cells]
-    return "".join(f"# %%\n{cell}\n\n" for cell in plain)
+    text = "".join(f"# %%\n{cell}\n\n" for cell in plain)
+    return _NO_SHELL + text if "get_ipython()" in text else text
 
 
 def _row(path: str, sha256: str | None, size: int | None, kept: bool, note: str | None) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _in_order(program: Path | None, root: Path, words: Sequence[str]) -> Iterato
 def named_settings(words: Iterable[str], root: Path) -> Iterator[tuple[str, Path]]:
     """Settings that a command line names: ``run.yaml``, ``--config=run.yaml``.
 
-    Those outside of the root and of the working directory have no name in a snapshot that the program would find.
+    Of those outside of the root and of the working directory a copy is kept; the program reads the file itself.
 
     Args:
         words: The words.
@@ -110,7 +110,7 @@ def named_settings(words: Iterable[str], root: Path) -> Iterator[tuple[str, Path
                 continue
             # The program starts in the root where it started outside of it.
             base = next((base for base in (root, here) if path.is_relative_to(base)), None)
-            yield (path.name if base is None else path.relative_to(base).as_posix()), path
+            yield (f"{ELSEWHERE}/{path.name}" if base is None else path.relative_to(base).as_posix()), path
 
 
 def _settings_in(source: Path, root: Path) -> Iterator[tuple[str, Path]]:

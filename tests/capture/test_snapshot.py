@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lightning_lde.capture import capture_sources
-from lightning_lde.capture._snapshot import CELLS, LARGEST_FILE_BYTES
+from lightning_lde.capture._snapshot import CELLS, LARGEST_FILE_BYTES, notebook_cells
 from lightning_lde.capture._used import ELSEWHERE, used_sources
 
 
@@ -264,6 +264,13 @@ def test_settings_of_the_working_directory_are_kept_where_the_program_is_elsewhe
     assert found["untracked"] == [["further/run.json", True], ["run.toml", True], ["train.py", True]]
 
 
+def test_of_settings_from_anywhere_a_copy_is_kept(outside: Path, tmp_path: Path) -> None:
+    (outside / "train.py").write_text(NAMED)
+    put(tmp_path, "far/run.json")
+    found = recorded_by(outside, "train.py", str(tmp_path / "far" / "run.json"))
+    assert found["untracked"] == [[f"{ELSEWHERE}/run.json", True], ["train.py", True]]
+
+
 def test_settings_that_git_ignores_are_kept_where_the_command_line_names_them(repository: Path) -> None:
     (repository / ".gitignore").write_text("*.yaml\n")
     (repository / "train.py").write_text(NAMED)
@@ -286,6 +293,49 @@ def test_cells_of_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     exec(compile(text, CELLS, "exec"), scope)
     assert (scope["x"], scope["y"]) == (1, True)
     assert row.launch["kind"] == "notebook"
+
+
+def test_cells_as_ipython_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Written by IPython 9: what it makes of `%time x = 1`, `!ls`, `files = !ls`, `%%time`, `%%bash` and `x?`.
+    kept_by_ipython = [
+        "",
+        "get_ipython().run_line_magic('time', 'x = 1')",
+        "get_ipython().system('ls')\nfiles = get_ipython().getoutput('ls')",
+        "get_ipython().run_cell_magic('time', '', 'y = x + 1\\n')",
+        "get_ipython().run_cell_magic('bash', '', 'exit 1\\n')",
+        "get_ipython().run_line_magic('pinfo', 'x')",
+        "z = y + 1",
+    ]
+    shell = types.SimpleNamespace(user_ns={"In": kept_by_ipython})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    scope: dict[str, object] = {}
+    exec(compile(notebook_cells(), CELLS, "exec"), scope)
+    assert (scope["x"], scope["y"], scope["z"], scope["files"]) == (1, 2, 3, None)
+
+
+KERNEL = """
+import json, sys
+from lightning_lde import capture
+import helper
+%time x = 1
+!echo words of a shell
+code = capture.capture_sources()
+"""
+
+
+def test_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    put(tmp_path, "helper.py", "private.py", "other.json")
+    show = "print(json.dumps([[one['path'] for one in code.row.untracked], code.row.launch['kind'], capture.command_line()]))"
+    cells = [nbformat.v4.new_code_cell(text) for text in (KERNEL, show)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    paths, kind, words = json.loads(notebook.cells[1].outputs[0]["text"])
+    # The file of the kernel's connections, which its command line names, has a key in it.
+    assert any(word.endswith(".json") for word in words)
+    assert (paths, kind) == (["helper.py", CELLS], "notebook")
 
 
 LAUNCHES = [
