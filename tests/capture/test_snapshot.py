@@ -328,14 +328,15 @@ def test_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ipykernel")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     put(tmp_path, "helper.py", "private.py", "other.json")
-    show = "print(json.dumps([[one['path'] for one in code.row.untracked], code.row.launch['kind'], capture.command_line()]))"
+    paths = "[one['path'] for one in code.row.untracked]"
+    show = f"print(json.dumps([{paths}, code.row.launch['kind'], capture.command_line()]))"
     cells = [nbformat.v4.new_code_cell(text) for text in (KERNEL, show)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     nbclient.NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    paths, kind, words = json.loads(notebook.cells[1].outputs[0]["text"])
+    kept_paths, kind, words = json.loads(notebook.cells[1].outputs[0]["text"])
     # The file of the kernel's connections, which its command line names, has a key in it.
     assert any(word.endswith(".json") for word in words)
-    assert (paths, kind) == (["helper.py", CELLS], "notebook")
+    assert (kept_paths, kind) == (["helper.py", CELLS], "notebook")
 
 
 LAUNCHES = [
