@@ -62,8 +62,10 @@ class LDECallback(CallbackBase):
         artifacts: ``"checkpoints"`` keeps the checkpoints that are on the disk when a fit ends, well or not;
             ``"none"`` keeps no files.
         data_fingerprint: ``"cheap"`` tells data sets apart by a sample of what is larger than 64 MiB; ``"exact"``
-            reads all of it in the background, and the end of a fit waits for that; a hash of each sample is kept
-            with it, so that ``lde data history`` can say which samples came and went.
+            reads all of it in the background, and the end of a fit waits for that for some time; a hash of each sample
+            is kept with it, so that ``lde data history`` can say which samples came and went.
+        data_patience_s: Seconds that the end of a fit waits at most for the data to be read; None for as long as the
+            fit took, but at least 20 s, and at most 20 s (``"cheap"``) or ten minutes (``"exact"``). Ctrl-C ends it.
         flush_every_s: Seconds between two writes of the background thread.
         system_metrics_every_s: Seconds between two readings of processor, memory, GPUs, throughput and time spent
             waiting for data; None for none.
@@ -74,7 +76,7 @@ class LDECallback(CallbackBase):
 
     Raises:
         ConfigurationError: If ``artifacts``, ``capture``, ``data_fingerprint``, ``on_resume`` or ``on_error`` is not
-            one of its words, or an interval is no positive number of seconds.
+            one of its words, an interval is no positive number of seconds, or ``data_patience_s`` is negative.
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example::
@@ -94,6 +96,7 @@ class LDECallback(CallbackBase):
         storage_options: Mapping[str, Any] | None = None,
         artifacts: str = "checkpoints",
         data_fingerprint: str = "cheap",
+        data_patience_s: float | None = None,
         flush_every_s: float = 5.0,
         system_metrics_every_s: float | None = 10.0,
         on_resume: str = "continue",
@@ -108,6 +111,8 @@ class LDECallback(CallbackBase):
         _check_word("on_resume", on_resume, {"continue", "new"})
         _check_word("data_fingerprint", data_fingerprint, set(FINGERPRINTS))
         check_interval("flush_every_s", flush_every_s)
+        if data_patience_s is not None:
+            _check_patience(data_patience_s)
         if system_metrics_every_s is not None:
             check_interval("system_metrics_every_s", system_metrics_every_s)
         storage = LakeStorage(reproducing.lake_address(lake), storage_options)
@@ -126,6 +131,7 @@ class LDECallback(CallbackBase):
             keep_checkpoints=artifacts == "checkpoints",
             continue_run=on_resume == "continue",
             data_fingerprint=data_fingerprint,
+            data_patience_s=data_patience_s,
         )
         self._on_error = on_error
         self._forget_runs()
@@ -343,6 +349,11 @@ class LDECallback(CallbackBase):
             self._broken = True
             message = f"LDECallback.{hook} could not record everything: {type(error).__name__}: {error}"
             tell(redact_text(message), RecordingWarning)
+
+
+def _check_patience(seconds: float) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
+        raise ConfigurationError(f"data_patience_s is {seconds!r}: give seconds, zero or more, or None")
 
 
 def _check_word(name: str, value: str, allowed: set[str]) -> None:

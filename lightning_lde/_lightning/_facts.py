@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lightning_utilities.core.rank_zero import rank_zero_info
+
 from lightning_lde import capture
 from lightning_lde._lightning import _trainer
 from lightning_lde._lightning._weights import FirstWeights
@@ -35,8 +37,9 @@ _ROLES = {
 }
 
 WEIGHTS_TIMEOUT_S = 60.0
-_PATIENCE_S = {False: 20.0, True: 6 * 3600.0}
+_SHORTEST_PATIENCE_S, _LONGEST_PATIENCE_S = 20.0, 600.0
 _INTERRUPTED_PATIENCE_S = 2.0
+_SILENT_S = 2.0
 
 _EPISODE_COLUMNS = ("method", "index", "classes", "inner_steps", "loss", "accuracy", "ways", "shots", "queries")
 
@@ -73,10 +76,17 @@ class RunFacts:
     Args:
         recorder: Where they go; its segment is open.
         data_fingerprint: ``"cheap"`` reads a sample of what is large, ``"exact"`` all of it.
+        data_patience_s: Seconds that the segment's end waits for the data to be read; None for as long as the segment
+            took, with ``"exact"`` at most ten minutes, and 20 s at least.
     """
 
-    def __init__(self, recorder: Recorder, *, data_fingerprint: str = "cheap") -> None:
+    def __init__(
+        self, recorder: Recorder, *, data_fingerprint: str = "cheap", data_patience_s: float | None = None
+    ) -> None:
         self._recorder = recorder
+        self._began = time.monotonic()
+        self._patience_s = data_patience_s
+        self._reading = ""
         self.clock = recorder.clock
         self._pace = capture.Pace(fingerprint=data_fingerprint, gently=True, by_sample=True)
         self._data_known: list[threading.Event] = []
@@ -147,9 +157,12 @@ class RunFacts:
 
     def _describe_data(self, place: tuple[str, int], name: str, look: capture.LoaderLook) -> None:
         recorder, role = self._recorder, place[0]
+        self._reading = f"{role} data"
+        self._pace.begin()
         dataset, config, samples = capture.describe_with_samples(look, self._pace)
         if self._pace.is_hurried:
-            recorder.say_once("data", f"the {role} data was not read to its end, only its structure may be known")
+            words = f"the {role} data was not read to its end, only its structure may be known: {self._pace.reason}"
+            recorder.say_once("data", words)
         recorder.record("datasets", dataset)
         if samples is not None:
             keep_manifest(recorder, dataset, samples)
@@ -174,15 +187,38 @@ class RunFacts:
         Args:
             interrupted: Whether the process was asked to end.
         """
-        patience_s = _INTERRUPTED_PATIENCE_S if interrupted else _PATIENCE_S[self._pace.exact]
+        patience_s = _INTERRUPTED_PATIENCE_S if interrupted else self._data_patience_s()
         deadline = time.monotonic() + patience_s
+        reason = "the run was interrupted" if interrupted else "it would have taken too long"
         try:
-            done = all(known.wait(max(0.0, deadline - time.monotonic())) for known in self._data_known)
+            done = self._is_data_known(min(time.monotonic() + _SILENT_S, deadline))
+            if not done and not interrupted and patience_s > _SILENT_S:
+                rank_zero_info(self._waiting_words(patience_s - _SILENT_S))
+            done = done or self._is_data_known(deadline)
         except KeyboardInterrupt:
             # It is this that the user does not want to wait for; the end of the segment is still to be written.
-            done = False
+            done, reason = False, "waiting was ended by Ctrl-C"
         if not done:
-            self._pace.hurry()
+            self._pace.hurry(reason)
+
+    def _data_patience_s(self) -> float:
+        if self._patience_s is not None:
+            return self._patience_s
+        longest = _LONGEST_PATIENCE_S if self._pace.exact else _SHORTEST_PATIENCE_S
+        return min(longest, max(_SHORTEST_PATIENCE_S, time.monotonic() - self._began))
+
+    def _is_data_known(self, deadline: float) -> bool:
+        return all(known.wait(max(0.0, deadline - time.monotonic())) for known in self._data_known)
+
+    def _waiting_words(self, patience_s: float) -> str:
+        waiting = sum(not known.is_set() for known in self._data_known)
+        read, expected = self._pace.read_bytes, self._pace.expected_bytes
+        progress = f", {_size(read)} of {_size(expected)} read" if expected else ""
+        others = f"; then {waiting - 1} more" if waiting > 1 else ""
+        return (
+            f"LDE: waiting up to {patience_s:.0f} s for the fingerprint of the {self._reading or 'data'}{progress}"
+            f"{others}. Ctrl-C skips it, and only its structure is recorded."
+        )
 
     def take_episodes(self, trainer: pl.Trainer, role: str, outputs: Any, dataloader_idx: int) -> None:
         """Rows of evaluated few-shot tasks, where a step returned any.
@@ -262,3 +298,7 @@ class RunFacts:
         if sharded:
             self._recorder.say_once("weights", "weights are sharded over ranks: they have no fingerprint")
         return sharded
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

@@ -40,6 +40,7 @@ class SessionOptions:
         keep_checkpoints: Whether the checkpoints on the disk are stored when a fit ends.
         continue_run: Whether training that goes on from a checkpoint may go on in its run.
         data_fingerprint: ``"cheap"`` or ``"exact"``.
+        data_patience_s: Seconds that an end waits for the data to be read; None for what suits.
     """
 
     storage: LakeStorage
@@ -49,6 +50,7 @@ class SessionOptions:
     keep_checkpoints: bool
     continue_run: bool
     data_fingerprint: str = "cheap"
+    data_patience_s: float | None = None
 
 
 class TrainerSession:
@@ -148,7 +150,11 @@ class TrainerSession:
         recorder, is_new = self._recorder_for(trainer, resumes)
         other = None if resumes is None or resumes.run_id == recorder.run_id else resumes.run_id
         self._sampler = MetricSampler(functools.partial(_log_sampled, recorder))
-        self._facts = RunFacts(recorder, data_fingerprint=self._options.data_fingerprint)
+        self._facts = RunFacts(
+            recorder,
+            data_fingerprint=self._options.data_fingerprint,
+            data_patience_s=self._options.data_patience_s,
+        )
         recorder.start_segment(stage)
         self._facts.describe_run(trainer, module, settings, resumed_from=other)
         if is_new:

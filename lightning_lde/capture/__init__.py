@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning_lde.capture._checkpoints import checkpoint_fingerprint
-from lightning_lde.capture._code import CapturedCode, capture_code, capture_sources
+from lightning_lde.capture._code import CapturedCode, capture_code, capture_sources, source_folders, with_later_imports
 from lightning_lde.capture._data import describe_dataset
 from lightning_lde.capture._environment import capture_environment, is_recorded_variable
 from lightning_lde.capture._launch import command_line
@@ -30,10 +30,12 @@ from lightning_lde.capture._secrets import (
 )
 from lightning_lde.capture._seeds import capture_seeds
 from lightning_lde.capture._settings import constructor_hparams, describe_pipeline_config
+from lightning_lde.capture._used import ELSEWHERE
 from lightning_lde.capture._values import flatten_params, json_safe
 from lightning_lde.capture._weights import weights_fingerprint
 
 __all__ = [
+    "ELSEWHERE",
     "FINGERPRINTS",
     "REDACTED",
     "CapturedCode",
@@ -70,5 +72,7 @@ __all__ = [
     "redact_argv",
     "redact_text",
     "restore_random_state",
+    "source_folders",
     "weights_fingerprint",
+    "with_later_imports",
 ]

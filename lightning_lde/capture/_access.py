@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from lightning_lde.capture._pieces import pace_for, spans
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_REPR = 10_000
 
 
@@ -89,4 +92,7 @@ def stable_repr(thing: object) -> str:
 
 def clean_text(text: str) -> str:
     """Text that UTF-8 can hold: lone surrogates, as in odd file names, are written as escapes."""
-    return str.__str__(text).encode("utf-8", "backslashreplace").decode("utf-8")
+    plain = str.__str__(text)
+    if plain.isascii() or not any(_SURROGATE.search(plain, *span) for span in spans(len(plain), pace_for(plain, None))):
+        return plain
+    return plain.encode("utf-8", "backslashreplace").decode("utf-8")

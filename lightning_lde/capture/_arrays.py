@@ -96,6 +96,7 @@ def fingerprint(arrays: list[Any], pace: Pace | None = None) -> ArraysFingerprin
     if total > MAX_BYTES and not pace.exact:
         rows = spread(min(len(array) for array in arrays), total)
         method = f"sha256 of {len(rows)} evenly spaced rows"
+    pace.expect(total if rows is None else sum(size_bytes(array) * len(rows) // len(array) for array in arrays))
     digest = hashlib.sha256()
     by_row = [_RowHashes(array) for array in arrays] if pace.by_sample and _have_equal_rows(arrays) else []
     for number, array in enumerate(arrays):
@@ -104,7 +105,7 @@ def fingerprint(arrays: list[Any], pace: Pace | None = None) -> ArraysFingerprin
             digest.update(piece)
             if by_row:
                 by_row[number].take(piece)
-            pace.breathe()
+            pace.read(len(piece))
     hashes = joined([each.hashes for each in by_row]) if by_row else None
     return ArraysFingerprint(digest.hexdigest()[:32], method, hashes)
 

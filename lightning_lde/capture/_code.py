@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -9,14 +10,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning_lde.capture._access import clean_text, get
-from lightning_lde.capture._launch import describe_launch
+from lightning_lde.capture._launch import command_line, describe_launch, in_notebook
 from lightning_lde.capture._redaction import redact_text
-from lightning_lde.capture._snapshot import Snapshot, sources_around, take_snapshot
+from lightning_lde.capture._snapshot import Snapshot, extend_snapshot, take_snapshot
+from lightning_lde.capture._used import (
+    imported_sources,
+    is_output,
+    is_shared_folder,
+    is_source,
+    named_settings,
+    used_sources,
+)
 from lightning_lde.schema import Code, content_id, utc_now
 
 _MAX_DIFF = 1_000_000
@@ -62,7 +71,9 @@ def capture_code(entry_point: str | None = None) -> Code:
 def capture_sources(entry_point: str | None = None) -> CapturedCode:
     """What `capture_code` finds, together with the text of the sources that git does not keep.
 
-    Inside a repository these are the files that it neither tracks nor ignores, elsewhere those around the entry point.
+    Inside a repository these are the sources that it neither tracks nor ignores; elsewhere the entry point and what it
+    imported from outside of installed packages, and all sources of its folder if that is a project. Settings that the
+    command line names belong to both.
 
     Args:
         entry_point: The program's file; None for the one this process runs.
@@ -74,8 +85,10 @@ def capture_sources(entry_point: str | None = None) -> CapturedCode:
     home = _home(program, given=entry_point is not None)
     repository = _Repository(home)
     root = repository.root or _root_without_git(program, home)
-    snapshot = _snapshot(program, repository, root)
-    facts = {
+    # The command line of a notebook is that of its kernel, and names a file with the key of its connections.
+    words = [] if entry_point is not None or in_notebook() is not None else command_line()[1:]
+    snapshot = _snapshot(program, repository, root, words)
+    facts: dict[str, Any] = {
         "commit": repository.ask("rev-parse", "--verify", "-q", "HEAD"),
         "branch": repository.ask("symbolic-ref", "--short", "-q", "HEAD"),
         "remote": repository.remote(),
@@ -87,12 +100,44 @@ def capture_sources(entry_point: str | None = None) -> CapturedCode:
         "launch": describe_launch(program, root) if entry_point is None else {},
         "untracked": snapshot.files,
     }
-    row = Code(
-        code_id=content_id("code", facts),
-        recorded_at=utc_now(),
-        snapshot_object=snapshot.object_id,
-        **facts,  # type: ignore[arg-type]
-    )
+    return _captured(facts, snapshot)
+
+
+def source_folders() -> tuple[Path, Path] | None:
+    """The folder that names of sources are relative to, and the program's; None in a repository of git.
+
+    Asked when the code is captured: a program may change its working directory.
+    """
+    program = _program(None)
+    home = _home(program, given=False)
+    root = None if _Repository(home).root is not None else _root_without_git(program, home)
+    if root is None:
+        return None
+    return root, program.parent if program is not None and program.is_relative_to(root) else root
+
+
+def with_later_imports(code: CapturedCode, folders: tuple[Path, Path]) -> CapturedCode | None:
+    """The code of this process with the modules that it imported since then; files that are known stay as they were.
+
+    Args:
+        code: What `capture_sources` found in this process.
+        folders: What `source_folders` found then.
+
+    Returns:
+        The larger code, None where nothing was imported that belongs to it.
+    """
+    imported = {clean_text(name): path for name, path in imported_sources(*folders)}
+    snapshot = extend_snapshot(Snapshot(code.row.untracked, code.snapshot), imported)
+    if snapshot is None:
+        return None
+    facts = {field.name: getattr(code.row, field.name) for field in dataclasses.fields(code.row)}
+    for name in ("code_id", "recorded_at", "snapshot_object"):
+        del facts[name]
+    return _captured({**facts, "untracked": snapshot.files}, snapshot)
+
+
+def _captured(facts: dict[str, Any], snapshot: Snapshot) -> CapturedCode:
+    row = Code(code_id=content_id("code", facts), recorded_at=utc_now(), snapshot_object=snapshot.object_id, **facts)
     return CapturedCode(row, snapshot.archive)
 
 
@@ -103,22 +148,37 @@ def _root_without_git(program: Path | None, home: Path | None) -> Path | None:
     try:
         here = Path.cwd()
         near = program.is_relative_to(here) and len(program.relative_to(here).parts) <= _NEAR
-        return here if near and here not in {Path(here.anchor), Path.home()} else home
+        return here if near and here != Path(here.anchor) else home
     except (OSError, RuntimeError):
         return home
 
 
-def _snapshot(program: Path | None, repository: _Repository, root: Path | None) -> Snapshot:
+def _snapshot(program: Path | None, repository: _Repository, root: Path | None, words: Sequence[str]) -> Snapshot:
     try:
         if root is None:
             return Snapshot([], None)
-        if repository.root is not None:
-            return take_snapshot(root, repository.untracked())
-        inside = program is not None and program.is_relative_to(root)
-        return take_snapshot(root, sources_around(program, root) if program is not None and inside else [])
+        used = used_sources(program, root, words)
+        return take_snapshot(used if repository.root is None else _outside_of_commits(repository, root, used, words))
     except Exception:
         # A folder that changes meanwhile, or cannot be read: the rest is worth having.
         return Snapshot([], None)
+
+
+def _outside_of_commits(
+    repository: _Repository, root: Path, used: dict[str, Path], words: Sequence[str]
+) -> dict[str, Path]:
+    """What git does not track: sources that it does not ignore either, and settings that the command line names."""
+    untracked = {
+        clean_text(path.relative_to(root).as_posix()): path
+        for path in repository.untracked()
+        if is_source(path) and not is_output(path, root)
+    }
+    if is_shared_folder(root):
+        # A home under git: most of what is not tracked there has nothing to do with the program.
+        untracked = {name: path for name, path in untracked.items() if name in used}
+    named = {clean_text(name): path for name, path in named_settings(words, root)}
+    tracked = repository.tracked(path for path in named.values() if path.is_relative_to(root))
+    return {**{name: path for name, path in named.items() if path not in tracked}, **untracked}
 
 
 def _working_directory(root: Path | None) -> str | None:
@@ -202,6 +262,14 @@ class _Repository:
         for name in (answer or "").split("\0")[:-1]:
             if self.root is not None:
                 yield self.root / name
+
+    def tracked(self, paths: Iterable[Path]) -> set[Path]:
+        """Those of some files that the repository tracks."""
+        names = [str(path) for path in paths]
+        if not names or self.root is None:
+            return set()
+        answer = self._run("ls-files", "--full-name", "-z", "--", *names)
+        return {self.root / name for name in (answer or "").split("\0")[:-1]}
 
     def remote(self) -> str | None:
         """The address of ``origin``, or of the first remote, without credentials."""

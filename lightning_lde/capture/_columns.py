@@ -89,7 +89,10 @@ def fingerprint_table(value: Any, pace: Pace) -> TableFingerprint:
     # Many rows at once, so that the interpreter's lock changes hands seldom; whole windows, so that none is missed.
     hashed, at_once = 0, _WINDOW_ROWS * max(1, min(64, _HASHED_BYTES * n_rows // (max(1, total) * _WINDOW_ROWS)))
     by_row = pace.by_sample and 0 < n_rows <= MOST_SAMPLES and table.num_columns > 0
-    for first in range(0, len(table) if chosen is None else len(chosen), _WINDOW_ROWS):
+    n_read = len(table) if chosen is None else len(chosen)
+    to_read = total * n_read // max(1, n_rows)
+    pace.expect(to_read)
+    for first in range(0, n_read, _WINDOW_ROWS):
         window = (
             table.slice(first, _WINDOW_ROWS) if chosen is None else table.take(chosen[first : first + _WINDOW_ROWS])
         )
@@ -100,7 +103,7 @@ def fingerprint_table(value: Any, pace: Pace) -> TableFingerprint:
             part = table.slice(first, at_once)
             windows.append(joined([_row_hashes(column.combine_chunks()) for column in part.columns]))
             hashed += len(part)
-        pace.breathe()
+        pace.read(to_read * min(_WINDOW_ROWS, n_read - first) // n_read)
     method = "sha256 of rows" if rows is None else f"sha256 of {len(rows)} evenly spaced rows of a table"
     hashes = None
     if windows:

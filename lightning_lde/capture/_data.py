@@ -82,16 +82,20 @@ def dataset_and_samples(look: Look, pace: Pace) -> tuple[Dataset, Samples | None
         pace: How to go on; hurried, only the structure is described.
     """
     root = look.chain[-1]
+    unread = ""
     try:
         found = _facts_of(root, pace)
     except HurriedError:
-        found = _plain_facts(root)
+        found, unread = _plain_facts(root), f", not read to the end: {pace.reason}" if pace.reason else ""
     samples = found.pop("samples", None)
     facts = {name: value for name, value in found.items() if value is not None}
     if "fingerprint" not in facts:
         facts |= _structure(root.thing, facts)
     facts.setdefault("fingerprint_method", "unknown")
     identity = {name: facts.get(name) for name in ("fingerprint", "fingerprint_method", "n_samples")}
+    if unread and "structure" in facts["fingerprint_method"]:
+        # For people; why it was not read makes it no other data set.
+        facts["fingerprint_method"] += unread
     return Dataset(dataset_id=content_id("datasets", identity), recorded_at=utc_now(), **facts), samples
 
 
@@ -156,7 +160,7 @@ def _believed(root: object) -> dict[str, Any] | None:
     return {name: hide_paths(safe[name]) for name, kind in _FACTS.items() if isinstance(safe.get(name), kind)}
 
 
-def _structure(root: object, facts: Mapping[str, Any]) -> dict[str, str]:
+def _structure(root: object, facts: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: facts.get(name) for name in ("name", "n_samples", "n_classes", "class_counts", "sample_shape")}
     text = canonical_json([class_path(type(root)), known])
     return {"fingerprint": hashlib.sha256(text.encode()).hexdigest()[:32], "fingerprint_method": "structure"}

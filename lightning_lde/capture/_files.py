@@ -110,6 +110,7 @@ def fingerprint_files(
     total = sum(size or 0 for size in sizes)
     whole = pace.exact or (total <= MAX_BYTES and len(paths) <= _MAX_WHOLE)
     chosen = range(len(paths)) if whole else _spread(len(paths))
+    pace.expect(sum((sizes[index] or 0) if whole else min(sizes[index] or 0, HEAD_BYTES) for index in chosen))
     n = len(paths)
     by_file = blank(n) if pace.by_sample and n <= MOST_SAMPLES else None
     for index in chosen:
@@ -209,6 +210,6 @@ def _update(digest: Any, path: str, limit: int | None, pace: Pace) -> None:
             while block := file.read(_BLOCK_BYTES if left is None else min(left, _BLOCK_BYTES)):
                 digest.update(block)
                 left = None if left is None else left - len(block)
-                pace.breathe()
+                pace.read(len(block))
     except OSError:
         digest.update(b"unreadable")

@@ -27,6 +27,11 @@ class Pace:
         gently: Whether to give way to other threads.
         by_sample: Whether to keep a hash of each sample of what is read exactly.
 
+    Attributes:
+        reason: Why `hurry` was called.
+        read_bytes: How much was read since `begin`.
+        expected_bytes: How much of that is known to be read in all.
+
     Example:
         >>> Pace(fingerprint="exact").exact
         True
@@ -38,15 +43,40 @@ class Pace:
         self._gently = gently
         self._rested_at = time.perf_counter()
         self._hurried = threading.Event()
+        self.reason = ""
+        self.read_bytes = 0
+        self.expected_bytes = 0
 
     @property
     def is_hurried(self) -> bool:
         """Whether `hurry` was called."""
         return self._hurried.is_set()
 
-    def hurry(self) -> None:
-        """Let the work come to its end, from another thread; what is not read by then stays unread."""
+    def hurry(self, reason: str = "") -> None:
+        """Let the work come to its end, from another thread; what is not read by then stays unread.
+
+        Args:
+            reason: Why, in words that stay the same from run to run.
+        """
+        self.reason = reason
         self._hurried.set()
+
+    def begin(self) -> None:
+        """Begin with other data: nothing of it is read yet."""
+        self.read_bytes = self.expected_bytes = 0
+
+    def expect(self, n_bytes: int) -> None:
+        """Note that so much more is going to be read."""
+        self.expected_bytes += n_bytes
+
+    def read(self, n_bytes: int) -> None:
+        """Note that so much more was read, and give way as `breathe` does.
+
+        Raises:
+            HurriedError: If the rest is not to be done.
+        """
+        self.read_bytes += n_bytes
+        self.breathe()
 
     def breathe(self) -> None:
         """Called between two pieces of work.

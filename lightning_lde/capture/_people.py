@@ -8,12 +8,15 @@ import hashlib
 import hmac
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-_EMAIL = re.compile(
-    r"(?<![\w.+@/-])(?!(?:git|hg|svn)@)[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![\w(\[.]*[(\[])"
-)
-_HOME = re.compile(r"(?:(?<=/home/)|(?<=/Users/)|(?<=\\Users\\))[^/\s\"'<>:\\]+")
+from lightning_lde.capture._pieces import find, pace_for
+
+_LONGEST_ACCOUNT = 64
+_ACCOUNT = re.compile(rf"(?<![\w.+@/-])(?!(?:git|hg|svn)@)[A-Za-z0-9][\w.+-]{{0,{_LONGEST_ACCOUNT - 1}}}@")
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,24}(?![\w(\[.]*[(\[])")
+_HOMES = ("/home/", "/Users/", "\\Users\\")
+_OWNER = re.compile(r"[^/\s\"'<>:\\]+")
 # Accounts and machines that say nothing of a person.
 _NOBODY = {
     *{"root", "user", "users", "admin", "administrator", "ubuntu", "debian", "centos", "fedora", "ec2-user", "runner"},
@@ -64,7 +67,7 @@ def hide_emails(text: str, how: str, salt: str) -> str:
     """
     if how == "keep" or "@" not in text:
         return text
-    return _EMAIL.sub(lambda match: _pseudonym("email", match[0], how, salt), text)
+    return _changed(text, _emails_in(text), lambda email: _pseudonym("email", email, how, salt))
 
 
 def hide_names(text: str, how: str, salt: str, people: tuple[tuple[str, str], ...] | None = None) -> str:
@@ -84,11 +87,56 @@ def hide_names(text: str, how: str, salt: str, people: tuple[tuple[str, str], ..
         return text
     for kind, name in people_here() if people is None else people:
         if name in text:
-            pattern = rf"(?<![A-Za-z0-9<]){re.escape(name)}(?![A-Za-z0-9])"
-            text = re.sub(pattern, _pseudonym(kind, name, how, salt), text)
-    if "/home/" in text or "Users" in text:
-        text = _HOME.sub(lambda match: _of_home(match[0], how, salt), text)
-    return text
+            pseudonym = _pseudonym(kind, name, how, salt)
+            text = _changed(text, _places_of(name, text), lambda _, pseudonym=pseudonym: pseudonym)  # type: ignore[misc]
+    return _changed(text, _owners_in(text), lambda name: _of_home(name, how, salt))
+
+
+def _changed(text: str, places: Iterator[tuple[int, int]], change: Callable[[str], str]) -> str:
+    """A text with stretches of it changed, which are given in order and apart from each other."""
+    pieces, done = [], 0
+    for start, end in places:
+        pieces += [text[done:start], change(text[start:end])]
+        done = end
+    return "".join([*pieces, text[done:]]) if pieces else text
+
+
+def _emails_in(text: str) -> Iterator[tuple[int, int]]:
+    pace, done = pace_for(text, None), 0
+    at = find(text, "@", 0, pace)
+    while at >= 0:
+        account = _ACCOUNT.search(text, max(done, at - _LONGEST_ACCOUNT), at + 1)
+        domain = None if account is None else _DOMAIN.match(text, at + 1)
+        done = at + 1
+        if account is not None and domain is not None:
+            done = domain.end()
+            yield account.start(), done
+        at = find(text, "@", done, pace)
+
+
+def _places_of(name: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where a name stands as a word of its own."""
+    pace = pace_for(text, None)
+    at = find(text, name, 0, pace)
+    while at >= 0:
+        end = at + len(name)
+        around = text[max(0, at - 1) : at], text[end : end + 1]
+        is_word = not any(each.isascii() and each.isalnum() for each in around) and around[0] != "<"
+        if is_word:
+            yield at, end
+        at = find(text, name, end if is_word else at + 1, pace)
+
+
+def _owners_in(text: str) -> Iterator[tuple[int, int]]:
+    """Where the names of home folders stand."""
+    pace, found = pace_for(text, None), []
+    for prefix in _HOMES:
+        at = find(text, prefix, 0, pace)
+        while at >= 0:
+            if owner := _OWNER.match(text, at + len(prefix)):
+                found.append(owner.span())
+            at = find(text, prefix, at + 1, pace)
+    return iter(sorted(found))
 
 
 def _of_home(name: str, how: str, salt: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from lightning_lde.capture._access import clean_text
+from lightning_lde.capture._pace import Pace
 from lightning_lde.capture._secrets import (
     REDACTED,
     find_secrets,
@@ -91,18 +92,19 @@ def _leaf(value: str | bytes, secret: bool) -> str | bytes:
     return REDACTED if secret and value else redact_text(value)
 
 
-def redact_text(text: str) -> str:
+def redact_text(text: str, pace: Pace | None = None) -> str:
     """Text without credentials in URLs, known shapes of tokens, and values assigned to secret names.
 
     Args:
         text: Any text: a message, a URL, a diff.
+        pace: How to go on; None gives way to other threads where the text is long.
 
     Example:
         >>> redact_text("login failed: password='hunter2' at https://ann:pw@host/repo")
         "login failed: password='<redacted>' at https://<redacted>@host/repo"
     """
     clean = clean_text(text)
-    return replace(clean, find_secrets(clean))
+    return replace(clean, find_secrets(clean, pace))
 
 
 def redact_argv(argv: Sequence[str]) -> list[str]:

@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from lightning_lde.capture._pace import Pace
+from lightning_lde.capture._pieces import pace_for, spans
 from lightning_lde.capture._shapes import Found, shapes_in
 
 REDACTED = "<redacted>"
@@ -173,22 +175,26 @@ _SENTENCE = {
 _PLURALS = {"secrets", "credential", "credentials", "cookies", "tokens"}
 _SAYS_NOTHING = re.compile(r"[^A-Za-z0-9]*\Z|(.)\1*\Z")
 _LONGEST_NAME = 100
+_LONGEST_CALL = 300
+_LONGEST_HINT = max(map(len, _HINTS))
 _ASTERISKS = "***"
 _NAME_BEFORE = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{_LONGEST_NAME}}}\Z")
 _ESCAPE = re.compile(r"\\(?:[abfnrtv]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})")
 
 
-def find_secrets(text: str) -> list[Found]:
+def find_secrets(text: str, pace: Pace | None = None) -> list[Found]:
     """Where credentials stand in a text, in order and apart from each other.
 
     Args:
         text: Any text.
+        pace: How to go on; None gives way to other threads where the text is long.
 
     Example:
         >>> [(found.kind, "a password=x9 b"[found.start : found.end]) for found in find_secrets("a password=x9 b")]
         [('assigned to password', 'x9')]
     """
-    found = [each for each in (*shapes_in(text), *_assigned_in(text)) if not _is_masked(text, each)]
+    pace = pace_for(text, pace)
+    found = [each for each in (*shapes_in(text, pace), *_assigned_in(text, pace)) if not _is_masked(text, each)]
     return _apart(found)
 
 
@@ -225,9 +231,10 @@ def _apart(found: list[Found]) -> list[Found]:
     return apart
 
 
-def _assigned_in(text: str) -> Iterator[Found]:
+def _assigned_in(text: str, pace: Pace) -> Iterator[Found]:
     done = 0
-    for start in _names(text):
+    for start in _names(text, pace):
+        pace.breathe()
         if start < done:
             continue
         for way in _WAYS:
@@ -238,13 +245,18 @@ def _assigned_in(text: str) -> Iterator[Found]:
                 break
 
 
-def _names(text: str) -> Iterator[int]:
+def _names(text: str, pace: Pace) -> Iterator[int]:
     """Where names begin that might announce a secret, in order."""
-    lower = text.lower()
-    if len(lower) != len(text):
-        lower = "".join(char.lower() if len(char.lower()) == 1 else char for char in text)
-    starts = {_name_start(text, at) for hint in _HINTS for at in _places(lower, hint)}
-    return iter(sorted(starts))
+    waiting: set[int] = set()
+    for begin, end in spans(len(text), pace):
+        # The one letter that is two in lower case.
+        lower = text[begin : end + _LONGEST_HINT - 1].replace("\u0130", "\0").lower()
+        waiting |= {_name_start(text, begin + at) for hint in _HINTS for at in _places(lower, hint)}
+        # What is found later may begin before this piece ends.
+        ready = {start for start in waiting if start < end - _LONGEST_NAME}
+        waiting -= ready
+        yield from sorted(ready)
+    yield from sorted(waiting)
 
 
 def _places(text: str, hint: str) -> Iterator[int]:
@@ -316,8 +328,8 @@ def _is_prose(assigned: re.Match[str], bare: str) -> bool:
 
 def _telling_literal(text: str, place: int) -> re.Match[str] | None:
     """The first literal in the call that begins at a place which is no name: ``SecretStr("x1-…")``."""
-    end = text.find("\n", place)
-    for literal in _LITERAL.finditer(text, place, min(len(text) if end < 0 else end, place + 300)):
+    end = text.find("\n", place, place + _LONGEST_CALL)
+    for literal in _LITERAL.finditer(text, place, place + _LONGEST_CALL if end < 0 else end):
         words = literal["literal"]
         if any(char.isdigit() for char in words) and any(char.isalpha() for char in words) and "/" not in words:
             return literal

@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from lightning_lde.capture._pace import Pace
+from lightning_lde.capture._pieces import find, pace_for, spans
+
 
 class Found(NamedTuple):
     """A stretch of a text that should not be there.
@@ -24,13 +27,14 @@ class Found(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """A kind of credential: letters to look for, and what must stand there."""
+    """A kind of credential: letters to look for, what must stand there, and what ends it, if that is far away."""
 
     kind: str
     needles: tuple[str, ...]
     pattern: re.Pattern[str]
     holds: Callable[[str], bool]
     is_word: bool
+    last: tuple[str, re.Pattern[str]] | None = None
 
 
 def _shape(kind: str, needles: str, pattern: str, holds: Callable[[str], bool] = bool) -> _Shape:
@@ -40,6 +44,11 @@ def _shape(kind: str, needles: str, pattern: str, holds: Callable[[str], bool] =
 def _word(kind: str, needles: str, pattern: str, holds: Callable[[str], bool] = bool) -> _Shape:
     """A credential that stands in one long word, not always at its beginning."""
     return _shape(kind, needles, pattern, holds)._replace(is_word=True)
+
+
+def _block(kind: str, needle: str, pattern: str, last_needle: str, last: str) -> _Shape:
+    """A credential of many lines: it goes on to the next place where its last line stands, or to the text's end."""
+    return _Shape(kind, (needle,), re.compile(pattern), bool, False, (last_needle, re.compile(last)))
 
 
 def _token(kind: str, needles: str, rest: str) -> _Shape:
@@ -76,13 +85,14 @@ def _is_no_number(text: str) -> bool:
 _TELEGRAM = r"(?<=[0-9]):AA[\w-]{33}(?![\w-])"
 
 _SHAPES = (
-    _shape(
+    _block(
         "private key",
         "-----BEGIN",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
-        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
+        "-----END",
+        r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
     ),
-    _shape("private key", "PuTTY-User-Key-File", r"PuTTY-User-Key-File-\d.*?(?:Private-MAC:[^\n]*|\Z)"),
+    _block("private key", "PuTTY-User-Key-File", r"PuTTY-User-Key-File-\d", "Private-MAC:", r"Private-MAC:[^\n]*"),
     _token("age key", "AGE-SECRET-KEY-1", r"[0-9A-Z]{20,}"),
     _word(
         "AWS key",
@@ -180,51 +190,80 @@ _SHAPES = (
 
 _NEEDLES = [(shape, needle, needle.encode()) for shape in _SHAPES for needle in shape.needles]
 _SHORT, _SHORTEST_TOKEN = 4000, 15
+_MOST_WORDS = 20_000
+_AROUND = _SHORTEST_TOKEN + max(len(needle) for _, needle, _ in _NEEDLES)
 _SHORTEST_PAIR, _LONGEST_PAIR = 8, 200
 _BASE64_BEFORE = re.compile(rf"[A-Za-z0-9+/]{{{_SHORTEST_PAIR},}}\Z")
 
 
-def shapes_in(text: str) -> Iterator[Found]:
+def shapes_in(text: str, pace: Pace | None = None) -> Iterator[Found]:
     """All stretches of a text that have the shape of a known credential; they may overlap.
 
     Args:
         text: Any text.
+        pace: How to go on; None gives way to other threads where the text is long.
     """
+    pace = pace_for(text, pace)
     if len(text) < _SHORT:
-        for shape, needle, _ in _NEEDLES:
-            if needle in text:
-                yield from _found(shape, needle, text)
+        chosen = [(shape, needle) for shape, needle, _ in _NEEDLES if needle in text]
     else:
-        # Most words of a text are there more than once, and a token is a long one.
-        words = set(text.split())
+        chosen = _needles_in(text, pace)
+    for shape, needle in chosen:
+        yield from _found(shape, needle, text, pace)
+    yield from _padded_pairs(text, pace)
+
+
+def _needles_in(text: str, pace: Pace) -> list[tuple[_Shape, str]]:
+    """The needles that stand in words of a text, those of tokens in long words."""
+    # Most words of a text are there more than once, and a token is a long one.
+    known: set[str] = set()
+    found: set[tuple[bool, bytes]] = set()
+    wanted = {(shape.is_word, letters) for shape, _, letters in _NEEDLES}
+    for start, end in spans(len(text), pace):
+        # A word that is cut here still has a needle's surroundings in one of its parts.
+        words = set(text[max(0, start - _AROUND) : end].split()) - known
+        if len(known) > _MOST_WORDS:
+            known = set()
+        known |= words
         every = "\n".join(words).encode("ascii", "replace")
         long = "\n".join([word for word in words if len(word) >= _SHORTEST_TOKEN]).encode("ascii", "replace")
-        for shape, needle, letters in _NEEDLES:
-            if letters in (long if shape.is_word else every):
-                yield from _found(shape, needle, text)
-    yield from _padded_pairs(text)
+        met = {(is_word, letters) for is_word, letters in wanted if letters in (long if is_word else every)}
+        found |= met
+        wanted -= met
+    return [(shape, needle) for shape, needle, letters in _NEEDLES if (shape.is_word, letters) in found]
 
 
-def _found(shape: _Shape, needle: str, text: str) -> Iterator[Found]:
+def _found(shape: _Shape, needle: str, text: str, pace: Pace) -> Iterator[Found]:
     done = 0
-    while (at := text.find(needle, done)) >= 0:
+    while (at := find(text, needle, done, pace)) >= 0:
         match = shape.pattern.match(text, at)
         done = at + len(needle)
         if match is None:
             continue
         start, end = match.span("secret" if shape.pattern.groups else 0)
+        if shape.last is not None:
+            end = _end_of_block(text, end, *shape.last, pace)
         if shape.holds(text[start:end]):
             yield Found(start, end, shape.kind)
             done = max(done, end)
 
 
-def _padded_pairs(text: str) -> Iterator[Found]:
+def _end_of_block(text: str, start: int, needle: str, last: re.Pattern[str], pace: Pace) -> int:
+    at = find(text, needle, start, pace)
+    while at >= 0:
+        if match := last.match(text, at):
+            return match.end()
+        at = find(text, needle, at + 1, pace)
+    return len(text)
+
+
+def _padded_pairs(text: str, pace: Pace) -> Iterator[Found]:
     """Base64 with padding that holds ``user:password``."""
-    at = text.find("=")
+    at = find(text, "=", 0, pace)
     while at >= 0:
         end = at + (2 if text.startswith("==", at) else 1)
         if at >= _SHORTEST_PAIR and text[at - 1].isalnum() and not text[end : end + 1].isalnum():
             match = _BASE64_BEFORE.search(text, max(0, at - _LONGEST_PAIR), at)
             if match is not None and _is_pair(match[0]):
                 yield Found(match.start(), end, "password in Base64")
-        at = text.find("=", end)
+        at = find(text, "=", end, pace)

@@ -8,35 +8,43 @@ import hashlib
 import io
 import os
 import re
-import sys
 import tarfile
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_lde.capture._access import clean_text, get
+from lightning_lde.capture._access import get
 from lightning_lde.capture._launch import in_notebook
+from lightning_lde.capture._pace import Pace
 from lightning_lde.capture._redaction import redact_text
 from lightning_lde.capture._secrets import is_secret_key
 
 CELLS = "notebook_cells.py"
 """Where the snapshot keeps the cells of a notebook that were run so far."""
 
+_NO_SHELL = """# In place of IPython: its magics and shell commands have no effect here.
+class _NoShell:
+    def run_cell_magic(self, name, line, cell):
+        if name in {"time", "timeit", "capture", "prun"}:
+            exec(cell, globals())
+
+    def run_line_magic(self, name, line, *rest):
+        if name == "time":
+            exec(line, globals())
+
+    def __getattr__(self, name):
+        return lambda *words, **options: None
+
+
+def get_ipython():
+    return _NoShell()
+
+
+"""
+
 LARGEST_FILE_BYTES = 256 << 10
 LARGEST_SNAPSHOT_BYTES = 8 << 20
 LARGEST_LIST = 1000
-_LARGEST_WALK = 5000
-_DEEPEST_WALK = 8
-_SUFFIXES = {
-    *{".py", ".pyi", ".ipynb", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh"},
-    *{".cfg", ".conf", ".gin", ".ini", ".json", ".toml", ".yaml", ".yml", ".txt", ".jinja", ".j2"},
-}
-_OUTPUTS = {
-    *{"__pycache__", "lightning_logs", "checkpoints", "wandb", "mlruns", "outputs", "multirun", "node_modules"},
-    *{"site-packages", "dist-packages", "build", "dist"},
-}
-_LAKE, _VENV = "lde.json", "pyvenv.cfg"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,101 +66,81 @@ class Snapshot:
         return None if self.archive is None else hashlib.sha256(self.archive).hexdigest()
 
 
-def take_snapshot(root: Path, paths: Iterable[Path]) -> Snapshot:
-    """Read source files below a folder; what looks like a secret in them is replaced.
+def take_snapshot(sources: Mapping[str, Path]) -> Snapshot:
+    """Read source files; what looks like a secret in them is replaced.
 
-    Only text files with a suffix of sources or settings are listed. Those of more than 256 KiB, what is above 8 MiB
-    in all, and files named like secrets are listed, but not kept.
+    Files that are no text are left out. Those of more than 256 KiB, what is above 8 MiB in all, and files named like
+    secrets are listed, but not kept.
 
     Args:
-        root: The folder that the paths in the archive are relative to.
-        paths: Files below it.
+        sources: Files by the names that they get, the important ones first.
 
     Returns:
         The list and the archive.
     """
-    files: list[dict[str, Any]] = []
-    members: dict[str, tuple[bytes, int]] = {}
-    room = LARGEST_SNAPSHOT_BYTES
-    chosen = sorted({path for path in paths if path.suffix.lower() in _SUFFIXES and not _is_output(path, root)})
-    for path in chosen[:LARGEST_LIST]:
-        name = clean_text(path.relative_to(root).as_posix())
-        row, text = _read(path, name, room)
+    return _extended(Snapshot([], None), sources, notebook_cells())
+
+
+def extend_snapshot(snapshot: Snapshot, sources: Mapping[str, Path]) -> Snapshot | None:
+    """A snapshot with further files; what it has already stays as it is.
+
+    Args:
+        snapshot: The snapshot.
+        sources: Files by their names.
+
+    Returns:
+        The larger one, None where there is nothing that was not listed before.
+    """
+    listed = {row["path"] for row in snapshot.files}
+    later = {name: path for name, path in sources.items() if name not in listed}
+    if not later or len(listed) >= LARGEST_LIST:
+        return None
+    extended = _extended(snapshot, later, "")
+    return None if len(extended.files) == len(snapshot.files) else extended
+
+
+def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str) -> Snapshot:
+    files = list(snapshot.files)
+    members = {} if snapshot.archive is None else _members(snapshot.archive)
+    room = LARGEST_SNAPSHOT_BYTES - sum(len(text) for text, _ in members.values())
+    pace = Pace(gently=True)
+    chosen = list(sources.items())
+    for name, path in chosen[:LARGEST_LIST]:
+        row, text = _read(path, name, room, pace)
         if row is not None:
             files.append(row)
         if text is not None:
             members[name] = (text, 0o755 if os.access(path, os.X_OK) else 0o644)
             room -= len(text)
+    files.sort(key=lambda row: str(row["path"]))
     if len(chosen) > LARGEST_LIST:
         note = f"{len(chosen) - LARGEST_LIST} more files are not listed"
         files.append({"path": "…", "sha256": None, "size_bytes": None, "in_snapshot": False, "note": note})
-    if cells := notebook_cells():
-        text = redact_text(cells).encode()
+    if cells:
+        text = redact_text(cells, pace).encode()
         members[CELLS] = (text, 0o644)
         files.append(_row(CELLS, hashlib.sha256(cells.encode()).hexdigest(), len(text), True, "cells that were run"))
     return Snapshot(files, _archive(members) if members else None)
 
 
-def sources_around(program: Path, root: Path) -> Iterator[Path]:
-    """Source files around a program: those of its folder, unless that is a large one, and those that are imported.
-
-    Args:
-        program: The program's file.
-        root: The folder that it is started in, or its own; imported files below it count.
-    """
-    folder = program.parent
-    yield program
-    yield from imported_below(root)
-    if folder not in {Path(folder.anchor), Path.home(), Path(tempfile.gettempdir()).resolve()}:
-        found = list(_walk(folder))
-        yield from found if len(found) < _LARGEST_WALK else folder.glob("*.py")
-
-
-def imported_below(folder: Path) -> Iterator[Path]:
-    """Files of the modules that are imported and lie below a folder."""
-    for module in list(sys.modules.values()):
-        file = get(module, "__file__")
-        if isinstance(file, str) and Path(file).is_relative_to(folder) and Path(file).is_file():
-            yield Path(file)
-
-
 def notebook_cells() -> str:
-    """The cells that were run so far as one program, magics as comments; empty outside of notebooks."""
+    """The cells that were run so far as one program, magics and shell commands without effect; empty elsewhere.
+
+    Of ``%time``, ``%%time``, ``%%timeit``, ``%%capture`` and ``%%prun``, what they measure is run.
+    """
     shell = in_notebook()
     cells = [] if shell is None else [str(cell) for cell in get(shell, "user_ns", {}).get("In", []) if cell]
-    # Line magics and shell commands are no Python.
+    # IPython keeps a cell as it runs it, with calls for magics; a cell that it could not read stays as it was typed.
     plain = [re.sub(r"^(\s*)([%!?].*)$", r"\1pass  # \2", cell, flags=re.MULTILINE) for cell in cells]
-    return "".join(f"# %%\n{cell}\n\n" for cell in plain)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    seen = 0
-    for here, folders, names in os.walk(folder):
-        at = Path(here)
-        depth = len(at.relative_to(folder).parts)
-        folders[:] = [name for name in folders if depth < _DEEPEST_WALK and not _skipped(at / name)]
-        for name in sorted(names):
-            seen += 1
-            if seen > _LARGEST_WALK:
-                return
-            yield at / name
-
-
-def _skipped(folder: Path) -> bool:
-    hidden = folder.name.startswith(".") or folder.name in _OUTPUTS or folder.name.endswith(".egg-info")
-    return hidden or folder.is_symlink() or (folder / _LAKE).exists() or (folder / _VENV).exists()
-
-
-def _is_output(path: Path, root: Path) -> bool:
-    parts = path.relative_to(root).parts
-    return any(_skipped(root.joinpath(*parts[:count])) for count in range(1, len(parts)))
+    text = "".join(f"# %%\n{cell}\n\n" for cell in plain)
+    return _NO_SHELL + text if "get_ipython()" in text else text
 
 
 def _row(path: str, sha256: str | None, size: int | None, kept: bool, note: str | None) -> dict[str, Any]:
     return {"path": path, "sha256": sha256, "size_bytes": size, "in_snapshot": kept, "note": note}
 
 
-def _read(path: Path, name: str, room: int) -> tuple[dict[str, Any] | None, bytes | None]:
+def _read(path: Path, name: str, room: int, pace: Pace) -> tuple[dict[str, Any] | None, bytes | None]:
     try:
         if path.is_symlink():
             return _row(name, None, None, False, "a link"), None
@@ -172,7 +160,8 @@ def _read(path: Path, name: str, room: int) -> tuple[dict[str, Any] | None, byte
     if size > room:
         note = f"the snapshot would be larger than {LARGEST_SNAPSHOT_BYTES} bytes"
         return _row(name, digest, size, False, note), None
-    safe = redact_text(text)
+    pace.breathe()
+    safe = redact_text(text, pace)
     return _row(name, digest, size, True, None if safe == text else "redacted"), safe.encode()
 
 
@@ -182,6 +171,11 @@ def _hash_of(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _members(archive: bytes) -> dict[str, tuple[bytes, int]]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {one.name: ((file.read() if (file := tar.extractfile(one)) else b""), one.mode) for one in tar}
 
 
 def _archive(members: dict[str, tuple[bytes, int]]) -> bytes:

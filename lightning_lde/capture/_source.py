@@ -34,12 +34,21 @@ def is_library(thing: object) -> bool:
         (True, True)
     """
     module = get(thing, "__module__")
-    if not isinstance(module, str) or module == "builtins" or module.partition(".")[0] in _KNOWN:
-        return True
-    if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
+    if not isinstance(module, str) or module == "builtins" or is_known_library(module):
         return True
     file = get(sys.modules.get(module), "__file__")
-    return isinstance(file, str) and _INSTALLED.search(file) is not None
+    return isinstance(file, str) and is_installed(file)
+
+
+def is_known_library(module: str) -> bool:
+    """Whether a module of that name is Python's own or of a package that is recorded by its version."""
+    top = module.partition(".")[0]
+    return top in _KNOWN or (top in sys.stdlib_module_names and module != "__main__")
+
+
+def is_installed(file: str) -> bool:
+    """Whether a module's file lies where packages are installed."""
+    return _INSTALLED.search(file) is not None
 
 
 def source_hash(thing: Any) -> str | None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def describe_process(recorder: Recorder) -> None:
     """Record where and from what code the open segment runs."""
     environment = capture.capture_environment()
-    code, snapshot = capture.capture_sources()
+    folders, captured = capture.source_folders(), capture.capture_sources()
+    recorder.growing_code = None if folders is None else (captured, folders)
+    code, snapshot = captured
     seeds = {**capture.capture_seeds(), "random_state": recorder.random_state_id}
     if snapshot is not None:
         recorder.store_bytes(snapshot, at_minimal=False)
@@ -36,6 +38,22 @@ def describe_process(recorder: Recorder) -> None:
     link_run(recorder, Relation.RAN_CODE, "code", code.code_id)
     if recorder.run.reproduces is not None:
         link_run(recorder, Relation.REPRODUCES, "run", recorder.run.reproduces)
+
+
+def describe_later_imports(recorder: Recorder) -> None:
+    """Add the modules that were imported since the segment began to its code, where git does not have them."""
+    if recorder.growing_code is None:
+        return
+    code, folders = recorder.growing_code
+    larger = capture.with_later_imports(code, folders)
+    if larger is None:
+        return
+    recorder.growing_code = larger, folders
+    if larger.snapshot is not None:
+        recorder.store_bytes(larger.snapshot, at_minimal=False)
+    recorder.record("code", larger.row)
+    recorder.update(code_id=larger.row.code_id)
+    link_run(recorder, Relation.RAN_CODE, "code", larger.row.code_id)
 
 
 def begin_as_recorded(recorder: Recorder, number: int) -> bytes | None:

@@ -20,7 +20,7 @@ import pyarrow.compute
 import pyarrow.parquet  # noqa: F401
 
 from lightning_lde import current, reproducing
-from lightning_lde.capture import redact
+from lightning_lde.capture import CapturedCode, redact
 from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.policy import check_level
@@ -30,7 +30,7 @@ from lightning_lde.recording._governance import Governance, secrets_around
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._objects import SmallObject
 from lightning_lde.recording._present import PresentRun
-from lightning_lde.recording._process import begin_as_recorded, describe_process
+from lightning_lde.recording._process import begin_as_recorded, describe_later_imports, describe_process
 from lightning_lde.recording._pump import SpoolPump
 from lightning_lde.recording._resume import Moment, RunState
 from lightning_lde.recording._run_files import RunFile, Stored
@@ -84,6 +84,7 @@ class Recorder:
         run_id: The run's id.
         moment: Asked where the training stands, by `log_now` and for system metrics; None says that nothing is to
             be logged now.
+        growing_code: The code of the present segment and its folders, where modules imported later belong to it.
         clock: Fed by a training loop, it adds throughput and waiting for data to the system metrics.
 
     Raises:
@@ -146,6 +147,7 @@ class Recorder:
         self.run_id = self._present.run.run_id
         self._number_run()
         self.random_state_id: str | None = None
+        self.growing_code: tuple[CapturedCode, tuple[Path, Path]] | None = None
         self._said: set[tuple[str, str]] = set()
         self._said_closed = False
         self.is_disowned = False
@@ -489,6 +491,7 @@ class Recorder:
         if self._monitor is not None:
             self._monitor.stop()
         hurry = status in {RunStatus.INTERRUPTED, RunStatus.REQUEUED}
+        self.describe_later(lambda: describe_later_imports(self))
         facts: dict[str, Any] = {"status": status, "stop_reason": stop_reason, "exception": exception}
         try:
             complete = self._close(facts, INTERRUPTED_TIMEOUT_S if hurry else None)

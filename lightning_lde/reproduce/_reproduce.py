@@ -245,7 +245,9 @@ def _variables(plan: Plan, folder: Path, file: Path) -> dict[str, str]:
     start = folder / START
     start.mkdir()
     (start / "sitecustomize.py").write_text(_SITECUSTOMIZE.format(place=str(start)), encoding="utf-8")
-    places = [str(start), *_places(plan.repository, folder / CODE)]
+    elsewhere = folder / CODE / capture.ELSEWHERE
+    kept_places = [str(elsewhere)] if elsewhere.is_dir() else []
+    places = [str(start), *kept_places, *_places(plan.repository, folder / CODE)]
     return {**kept, **plan.variables, reproducing.VARIABLE: str(file), "PYTHONPATH": os.pathsep.join(places)}
 
 

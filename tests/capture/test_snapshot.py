@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
 import tarfile
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lightning_lde.capture import capture_sources
-from lightning_lde.capture._snapshot import CELLS, LARGEST_FILE_BYTES, sources_around, take_snapshot
+from lightning_lde.capture._snapshot import CELLS, LARGEST_FILE_BYTES, notebook_cells
+from lightning_lde.capture._used import ELSEWHERE, used_sources
 
 
 def git(folder: Path, *words: str) -> None:
@@ -66,12 +69,12 @@ def test_equal_files_give_equal_bytes(repository: Path) -> None:
 
 def test_secrets_are_replaced_and_it_is_said(repository: Path) -> None:
     (repository / "helper.py").write_text("api_key = 'hunter2secret'\n")
-    (repository / "password.txt").write_text("hunter2secret\n")
+    (repository / "password.yaml").write_text("hunter2secret\n")
     row, archive = capture_sources(str(repository / "train.py"))
     assert members(archive) == {"helper.py": "api_key = '<redacted>'\n"}
     assert [(one["path"], one["in_snapshot"], one["note"]) for one in row.untracked] == [
         ("helper.py", True, "redacted"),
-        ("password.txt", False, "named like a secret"),
+        ("password.yaml", False, "named like a secret"),
     ]
     assert b"hunter2" not in (archive or b"")
 
@@ -99,29 +102,183 @@ def test_outputs_and_links_are_not_sources(repository: Path, tmp_path: Path) -> 
     assert [(one["path"], one["note"]) for one in row.untracked] == [("link.py", "a link")]
 
 
-def test_without_git_the_sources_around_the_program_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
-    folder = tmp_path / "project"
-    (folder / "pack").mkdir(parents=True)
-    for name in ("train.py", "pack/model.py", "settings.toml", "values.csv"):
+def test_untracked_texts_that_are_no_sources_stay_out(repository: Path) -> None:
+    for name in ("letter.txt", "requirements.txt", "notes.md"):
+        (repository / name).write_text("words\n")
+    _, archive = capture_sources(str(repository / "train.py"))
+    assert list(members(archive)) == ["requirements.txt"]
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"# {name}\n")
-    row, archive = capture_sources(str(folder / "train.py"))
-    assert sorted(members(archive)) == ["pack/model.py", "settings.toml", "train.py"]
-    assert row.commit is None
-    assert row.entry_point == "train.py"
 
 
-def test_of_a_large_folder_only_what_is_near_and_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_lde.capture._snapshot._LARGEST_WALK", 20)
-    for number in range(40):
-        (tmp_path / f"folder {number}").mkdir()
-        (tmp_path / f"folder {number}" / "a.py").write_text("1\n")
-    (tmp_path / "train.py").write_text("1\n")
-    module = types.ModuleType("imported")
-    module.__file__ = str(tmp_path / "folder 7" / "a.py")
-    monkeypatch.setitem(sys.modules, "imported", module)
-    found = take_snapshot(tmp_path, sources_around(tmp_path / "train.py", tmp_path))
-    assert sorted(members(found.archive)) == ["folder 7/a.py", "train.py"]
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everybody's things, not under git."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder = tmp_path / "folder"
+    put(folder, "train.py", "helper.py", "private.py", "letter.yaml", "other/plans.py", "used/__init__.py")
+    monkeypatch.chdir(folder)
+    put(folder, "used/deep/lazy.py", "used/defaults.yaml", "bare/one.py", "bare/two.py", "bare/below/three.py")
+    return folder
+
+
+def kept(program: Path) -> dict[str, str]:
+    """What is in the snapshot of a program, apart from the modules of this test."""
+    kept_files = members(capture_sources(str(program)).snapshot)
+    return {name: text for name, text in kept_files.items() if not name.startswith(f"{ELSEWHERE}/")}
+
+
+def imports(monkeypatch: pytest.MonkeyPatch, name: str, file: Path | str) -> None:
+    module = types.ModuleType(name)
+    module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_without_git_a_program_alone_is_all_that_is_kept(outside: Path) -> None:
+    row = capture_sources(str(outside / "train.py")).row
+    assert list(kept(outside / "train.py")) == ["train.py"]
+    assert (row.commit, row.entry_point) == (None, "train.py")
+
+
+@pytest.mark.parametrize("mark", ["pyproject.toml", "setup.py", "setup.cfg", "requirements-dev.txt"])
+def test_of_a_project_all_sources_are_kept(outside: Path, mark: str) -> None:
+    put(outside, mark)
+    assert {mark, "train.py", "private.py", "letter.yaml", "other/plans.py"} <= set(kept(outside / "train.py"))
+
+
+def test_a_home_is_no_project(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(outside, "requirements.txt")
+    monkeypatch.setenv("HOME", str(outside))
+    assert list(kept(outside / "train.py")) == ["train.py"]
+
+
+def test_of_a_home_under_git_only_what_is_used_is_kept(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(outside, "init", "-q")
+    monkeypatch.setenv("HOME", str(outside))
+    imports(monkeypatch, "helper", outside / "helper.py")
+    assert sorted(kept(outside / "train.py")) == ["helper.py", "train.py"]
+
+
+def test_imported_modules_are_kept_with_their_packages(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imports(monkeypatch, "helper", outside / "helper.py")
+    imports(monkeypatch, "used", outside / "used" / "__init__.py")
+    imports(monkeypatch, "bare.one", outside / "bare" / "one.py")
+    package = ["used/__init__.py", "used/deep/lazy.py", "used/defaults.yaml"]
+    assert sorted(kept(outside / "train.py")) == ["bare/one.py", "bare/two.py", "helper.py", "train.py", *package]
+
+
+def test_libraries_and_tools_are_not_the_users(outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = outside / "venv" / "lib" / "site-packages" / "library.py"
+    put(library.parent, "library.py")
+    put(tmp_path, "ide/pydevd.py", ".vscode/extension.py")
+    imports(monkeypatch, "library", library)
+    imports(monkeypatch, "pydevd", tmp_path / "ide" / "pydevd.py")
+    imports(monkeypatch, "extension", tmp_path / ".vscode" / "extension.py")
+    assert list(kept(outside / "train.py")) == ["train.py"]
+
+
+def test_modules_from_elsewhere_have_a_folder_of_their_own(
+    outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "libraries/mine/__init__.py", "libraries/mine/part.py", "libraries/others.py", "libraries/single.py")
+    imports(monkeypatch, "mine", tmp_path / "libraries" / "mine" / "__init__.py")
+    imports(monkeypatch, "single", tmp_path / "libraries" / "single.py")
+    found = used_sources(outside / "train.py", outside)
+    elsewhere = {name for name in found if name.startswith(f"{ELSEWHERE}/")}
+    expected = {f"{ELSEWHERE}/mine/__init__.py", f"{ELSEWHERE}/mine/part.py", f"{ELSEWHERE}/single.py"}
+    assert {name for name in elsewhere if found[name].is_relative_to(tmp_path)} == expected
+
+
+def recorded_by(folder: Path, *words: str, **variables: str) -> dict[str, Any]:
+    """What a process of its own finds of its code, at its beginning and later."""
+    command = [sys.executable, *words]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+LATER = """
+import io, json, sys, tarfile
+from lightning_lde import capture
+import helper
+
+def names(code):
+    return sorted(tarfile.open(fileobj=io.BytesIO(code.snapshot)).getnames())
+
+folders, first = capture.source_folders(), capture.capture_sources()
+assert capture.with_later_imports(first, folders) is None
+open("helper.py", "a").write("# changed meanwhile")
+open("written.yaml", "w").write("a: 1")
+import used
+later = capture.with_later_imports(first, folders)
+text = tarfile.open(fileobj=io.BytesIO(later.snapshot)).extractfile("helper.py").read().decode()
+differ = later.row.code_id != first.row.code_id and later.row.snapshot_object != first.row.snapshot_object
+print(json.dumps({"first": names(first), "later": names(later), "helper": text, "differ": differ}))
+"""
+
+
+def test_modules_that_are_imported_later_are_added(outside: Path) -> None:
+    (outside / "train.py").write_text(LATER)
+    found = recorded_by(outside, "train.py")
+    assert found["first"] == ["helper.py", "train.py"]
+    assert found["later"] == ["helper.py", "train.py", "used/__init__.py", "used/deep/lazy.py", "used/defaults.yaml"]
+    assert found["helper"] == "# helper.py\n"
+    assert found["differ"]
+
+
+NAMED = """
+import json
+from lightning_lde.capture import capture_sources
+print(json.dumps({"untracked": [[one["path"], one["in_snapshot"]] for one in capture_sources().row.untracked]}))
+"""
+
+
+@pytest.mark.parametrize("words", [["settings/run.yaml"], ["--config", "settings/run.yaml"], ["c=settings/run.yaml"]])
+def test_settings_that_the_command_line_names_are_kept(outside: Path, words: list[str]) -> None:
+    (outside / "train.py").write_text(NAMED)
+    put(outside, "settings/run.yaml", "settings/other.yaml", "table.csv")
+    found = recorded_by(outside, "train.py", *words, "table.csv", "0.1")
+    assert found["untracked"] == [["settings/run.yaml", True], ["train.py", True]]
+
+
+def test_settings_that_the_program_names_are_kept(outside: Path) -> None:
+    names = "NAMES = ('settings/run.yaml', 'table.csv', 'gone.json', '../far.ini')"
+    (outside / "train.py").write_text(f"{names}\n{NAMED}")
+    put(outside, "settings/run.yaml", "settings/other.yaml", "table.csv", "../far.ini")
+    found = recorded_by(outside, "train.py")
+    assert found["untracked"] == [["settings/run.yaml", True], ["train.py", True]]
+
+
+def test_settings_of_the_working_directory_are_kept_where_the_program_is_elsewhere(
+    outside: Path, tmp_path: Path
+) -> None:
+    (outside / "train.py").write_text(NAMED)
+    put(tmp_path, "there/run.toml", "there/further/run.json")
+    found = recorded_by(
+        tmp_path / "there", str(outside / "train.py"), "run.toml", str(tmp_path / "there/further/run.json")
+    )
+    assert found["untracked"] == [["further/run.json", True], ["run.toml", True], ["train.py", True]]
+
+
+def test_of_settings_from_anywhere_a_copy_is_kept(outside: Path, tmp_path: Path) -> None:
+    (outside / "train.py").write_text(NAMED)
+    put(tmp_path, "far/run.json")
+    found = recorded_by(outside, "train.py", str(tmp_path / "far" / "run.json"))
+    assert found["untracked"] == [[f"{ELSEWHERE}/run.json", True], ["train.py", True]]
+
+
+def test_settings_that_git_ignores_are_kept_where_the_command_line_names_them(repository: Path) -> None:
+    (repository / ".gitignore").write_text("*.yaml\n")
+    (repository / "train.py").write_text(NAMED)
+    put(repository, "tracked.toml", "named.yaml", "other.yaml")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    found = recorded_by(repository, "train.py", "named.yaml", "tracked.toml")
+    assert found["untracked"] == [["named.yaml", True]]
 
 
 def test_cells_of_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +293,50 @@ def test_cells_of_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     exec(compile(text, CELLS, "exec"), scope)
     assert (scope["x"], scope["y"]) == (1, True)
     assert row.launch["kind"] == "notebook"
+
+
+def test_cells_as_ipython_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Written by IPython 9: what it makes of `%time x = 1`, `!ls`, `files = !ls`, `%%time`, `%%bash` and `x?`.
+    kept_by_ipython = [
+        "",
+        "get_ipython().run_line_magic('time', 'x = 1')",
+        "get_ipython().system('ls')\nfiles = get_ipython().getoutput('ls')",
+        "get_ipython().run_cell_magic('time', '', 'y = x + 1\\n')",
+        "get_ipython().run_cell_magic('bash', '', 'exit 1\\n')",
+        "get_ipython().run_line_magic('pinfo', 'x')",
+        "z = y + 1",
+    ]
+    shell = types.SimpleNamespace(user_ns={"In": kept_by_ipython})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    scope: dict[str, object] = {}
+    exec(compile(notebook_cells(), CELLS, "exec"), scope)
+    assert (scope["x"], scope["y"], scope["z"], scope["files"]) == (1, 2, 3, None)
+
+
+KERNEL = """
+import json, sys
+from lightning_lde import capture
+import helper
+%time x = 1
+!echo words of a shell
+code = capture.capture_sources()
+"""
+
+
+def test_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    put(tmp_path, "helper.py", "private.py", "other.json")
+    paths = "[one['path'] for one in code.row.untracked]"
+    show = f"print(json.dumps([{paths}, code.row.launch['kind'], capture.command_line()]))"
+    cells = [nbformat.v4.new_code_cell(text) for text in (KERNEL, show)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    kept_paths, kind, words = json.loads(notebook.cells[1].outputs[0]["text"])
+    # The file of the kernel's connections, which its command line names, has a key in it.
+    assert any(word.endswith(".json") for word in words)
+    assert (kept_paths, kind) == (["helper.py", CELLS], "notebook")
 
 
 LAUNCHES = [
@@ -156,8 +357,6 @@ def test_how_a_program_was_started(
     )
     command = [sys.executable, *(word.format(script="train.py") for word in words)]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
-    import json
-
     launch, directory = json.loads(done.stderr.splitlines()[-1])
     assert launch == {"kind": kind, "target": target, "options": options, "recorded_by": None}
     assert directory == "."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -15,8 +17,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Subset, TensorDataset
 
-from lightning_lde import Lake, LDECallback, capture
-from lightning_lde.capture import _files, _pace
+from lightning_lde import Lake, LDECallback, Recorder, capture
+from lightning_lde._lightning import _facts
+from lightning_lde.capture import _files
 from lightning_lde.errors import ConfigurationError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "error::lightning_lde.errors.LDEWarning")
@@ -254,6 +257,16 @@ def test_a_training_does_not_wait_and_its_end_does(tmp_path: Path) -> None:
     assert lake.sql(question).num_rows == 1
 
 
+class SlowPace(capture.Pace):
+    """Rests long after each piece of data; what else is captured keeps its own pace."""
+
+    rest_s = 0.5
+
+    def breathe(self) -> None:
+        super().breathe()
+        time.sleep(self.rest_s)
+
+
 class Interrupted(Net):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         raise KeyboardInterrupt
@@ -262,8 +275,8 @@ class Interrupted(Net):
 def test_an_interrupted_training_does_not_wait_for_all_of_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_pace, "_WORK_S", -1.0)
-    monkeypatch.setattr(_pace, "_REST_S", 0.05)
+    monkeypatch.setattr(capture, "Pace", SlowPace)
+    monkeypatch.setattr(SlowPace, "rest_s", 0.05)
     data = torch.utils.data.StackDataset(*[_tensors(8) for _ in range(1000)])
     begun = time.monotonic()
     tool = trainer(tmp_path, LDECallback(tmp_path / "lake", data_fingerprint="exact"))
@@ -272,10 +285,90 @@ def test_an_interrupted_training_does_not_wait_for_all_of_the_data(
         tool.fit(Interrupted(), loader)
     assert time.monotonic() - begun < 25
     lake = Lake(tmp_path / "lake")
-    assert lake.sql("select fingerprint_method from datasets").to_pylist() == [{"fingerprint_method": "structure"}]
+    method = "structure, not read to the end: the run was interrupted"
+    assert lake.sql("select fingerprint_method from datasets").to_pylist() == [{"fingerprint_method": method}]
     assert lake.sql("select 1 from runs where status = 'interrupted'").num_rows == 1
     [event] = lake.sql("select message from events where kind = 'data'").to_pylist()
     assert "not read to its end" in event["message"]
+
+
+class LongToRead(TensorDataset):
+    """32 MB that are read in small pieces, with long rests."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(2_000_000, 4), torch.zeros(2_000_000, dtype=torch.int64))
+
+
+@pytest.fixture
+def slow_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "Pace", SlowPace)
+    monkeypatch.setattr(capture._arrays, "_PIECE_BYTES", 1_000_000)  # type: ignore[attr-defined]
+    monkeypatch.setattr(_facts, "_SILENT_S", 0.5)
+
+
+def fit_and_end(tmp_path: Path, **options: Any) -> tuple[Lake, float]:
+    """Seconds from the end of training to the end of the fit."""
+    stamps: list[float] = []
+
+    class Clock(pl.Callback):
+        def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            stamps.append(time.monotonic())
+
+    callback = LDECallback(tmp_path / "lake", data_fingerprint="exact", **options)
+    trainer(tmp_path, callback, Clock(), max_epochs=1, limit_train_batches=2).fit(Net(), DataLoader(LongToRead(), 4))
+    return Lake(tmp_path / "lake"), time.monotonic() - stamps[0]
+
+
+@pytest.mark.usefixtures("slow_reading")
+def test_the_end_waits_no_longer_than_its_patience_and_says_what_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        lake, waited_s = fit_and_end(tmp_path, data_patience_s=2.0)
+    assert 2.0 <= waited_s < 12.0
+    [row] = lake.sql("select fingerprint_method, n_samples, size_bytes from datasets").to_pylist()
+    assert row["fingerprint_method"] == "structure, not read to the end: it would have taken too long"
+    assert row["n_samples"] == 2_000_000
+    [event] = lake.sql("select message from events where kind = 'data'").to_pylist()
+    assert event["message"].endswith("only its structure may be known: it would have taken too long")
+    [said] = [record.getMessage() for record in caplog.records if "waiting" in record.getMessage()]
+    found = re.fullmatch(
+        r"LDE: waiting up to 2 s for the fingerprint of the train data, ([\d.]+) MB of 48.0 MB read\. "
+        r"Ctrl-C skips it, and only its structure is recorded\.",
+        said,
+    )
+    assert found is not None, said
+    assert 0 < float(found[1]) < 48
+    assert lake.sql("select 1 from runs where status = 'finished'").num_rows == 1
+
+
+@pytest.mark.usefixtures("slow_reading")
+def test_ctrl_c_ends_the_waiting_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_facts, "rank_zero_info", lambda words: signal.raise_signal(signal.SIGINT))
+    lake, waited_s = fit_and_end(tmp_path)
+    assert waited_s < 12.0
+    [row] = lake.sql("select fingerprint_method from datasets").to_pylist()
+    assert row["fingerprint_method"] == "structure, not read to the end: waiting was ended by Ctrl-C"
+    assert lake.sql("select 1 from runs where status = 'finished'").num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "took_s", "waits_s"),
+    [("cheap", 1.0, 20.0), ("cheap", 9e9, 20.0), ("exact", 1.0, 20.0), ("exact", 300.0, 300.0), ("exact", 9e9, 600.0)],
+)
+def test_the_patience_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fingerprint: str, took_s: float, waits_s: float
+) -> None:
+    facts = _facts.RunFacts(Recorder(tmp_path, project="p"), data_fingerprint=fingerprint)
+    began = time.monotonic()
+    monkeypatch.setattr(_facts.time, "monotonic", lambda: began + took_s)
+    assert facts._data_patience_s() == pytest.approx(waits_s, abs=1.0)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), True, "2"])
+def test_a_patience_that_is_none_is_refused(tmp_path: Path, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="data_patience_s is"):
+        LDECallback(tmp_path, data_patience_s=wrong)
 
 
 def test_exact_reads_what_cheap_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_variables_become_what_they_were(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_run_that_cannot_be_run_again_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with Recorder(tmp_path / "lake", project="p", system_metrics_every_s=None):
+    with Recorder(tmp_path / "lake", project="p", system_metrics_every_s=None, capture="minimal"):
         pass
     lake = Lake(tmp_path / "lake")
     run = lake.sql("select run_id from runs").to_pylist()[0]["run_id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,6 +71,53 @@ def test_a_program_without_git(project: Path, tmp_path: Path, record: Record, mo
     check(again(lake, tmp_path / "again"), lake, points=12)
 
 
+HELPED = """
+import importlib, sys
+import pytorch_lightning as pl
+import yaml
+from common import Net, loader, trainer
+from local_helper import RATES
+from shared_tools import scaled
+
+class Late(pl.Callback):
+    def on_train_epoch_start(self, trainer, module):
+        module.lr = importlib.import_module("imported_late").RATE
+
+settings = yaml.safe_load(open(sys.argv[2].partition("=")[2]))
+pl.seed_everything(settings["seed"], verbose=False)
+from lightning_lde import LDECallback
+callback = LDECallback(sys.argv[1], project="scripts", system_metrics_every_s=None)
+trainer(callback, Late()).fit(Net(lr=scaled(RATES[settings["rate"]])), loader())
+"""
+
+
+@pytest.mark.slow
+def test_a_program_without_git_with_modules_and_settings(
+    project: Path, tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "shared_tools.py").write_text("def scaled(rate):\n    return 2 * rate\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ["PYTHONPATH"], str(tools)]))
+    (project / "helped_by_file.py").write_text(HELPED)
+    (project / "local_helper.py").write_text("RATES = {'low': 0.01, 'high': 0.1}\n")
+    (project / "imported_late.py").write_text("RATE = 0.03\n")
+    (project / "settings").mkdir()
+    (project / "settings" / "run.yaml").write_text("seed: 23\nrate: low\n")
+    lake = record(project, "helped_by_file.py", "lake", "--config=settings/run.yaml")
+    # What the run was made of is gone, and other things stand in its place.
+    (project / "local_helper.py").unlink()
+    (project / "imported_late.py").unlink()
+    (project / "settings" / "run.yaml").write_text("seed: 24\nrate: high\n")
+    (tools / "shared_tools.py").write_text("raise SystemExit('this is not what was run')\n")
+    check(again(lake, tmp_path / "again"), lake, points=12)
+    [row] = lake.sql("select distinct untracked from code").to_pylist()
+    names = ["common.py", "helped_by_file.py", "imported_late.py", "lde_elsewhere/shared_tools.py", "local_helper.py"]
+    kept = [file["path"] for file in json.loads(row["untracked"])]
+    assert set(kept) == {*names, "settings/run.yaml"}
+
+
 def test_the_command_says_what_it_does_and_asks(repository: Path, tmp_path: Path, record: Record) -> None:
     (repository / "helper.py").write_text("RATE = 0.02\n")
     program = repository / "helped.py"
@@ -127,6 +175,21 @@ STYLES = {
 def test_styles(repository: Path, tmp_path: Path, record: Record, style: str) -> None:
     words, points = STYLES[style]
     lake = record(repository, *words)
+    check(again(lake, tmp_path / "again"), lake, points=points)
+
+
+WITHOUT_GIT = {**STYLES, "unseeded": (["unseeded.py", "lake"], 12), "resumed": (["resumed.py", "lake"], 18)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", WITHOUT_GIT)
+def test_styles_without_git(
+    project: Path, tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.chdir(project)
+    words, points = WITHOUT_GIT[style]
+    lake = record(project, *words)
     check(again(lake, tmp_path / "again"), lake, points=points)
 
 
