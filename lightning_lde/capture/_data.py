@@ -82,20 +82,22 @@ def dataset_and_samples(look: Look, pace: Pace) -> tuple[Dataset, Samples | None
         pace: How to go on; hurried, only the structure is described.
     """
     root = look.chain[-1]
-    unread = ""
+    unread = False
     try:
         found = _facts_of(root, pace)
     except HurriedError:
-        found, unread = _plain_facts(root), f", not read to the end: {pace.reason}" if pace.reason else ""
+        found, unread = _plain_facts(root), bool(pace.reason)
     samples = found.pop("samples", None)
     facts = {name: value for name, value in found.items() if value is not None}
     if "fingerprint" not in facts:
         facts |= _structure(root.thing, facts)
+        if unread:
+            facts["fingerprint_method"] += ", not read to the end"
     facts.setdefault("fingerprint_method", "unknown")
     identity = {name: facts.get(name) for name in ("fingerprint", "fingerprint_method", "n_samples")}
-    if unread and "structure" in facts["fingerprint_method"]:
-        # For people; why it was not read makes it no other data set.
-        facts["fingerprint_method"] += unread
+    if facts["fingerprint_method"].endswith("not read to the end"):
+        # Why makes it no other data set.
+        facts["fingerprint_method"] += f": {pace.reason}"
     return Dataset(dataset_id=content_id("datasets", identity), recorded_at=utc_now(), **facts), samples
 
 

@@ -93,7 +93,8 @@ class Recorder:
         LakeURLError: If the address or the storage options cannot be understood.
 
     Example:
-        >>>         >>> from lightning_lde import Lake
+        >>> import tempfile
+        >>> from lightning_lde import Lake
         >>> folder = tempfile.mkdtemp()
         >>> with Recorder(folder, project="demo", name="sum") as run:
         ...     for step in range(3):

@@ -221,6 +221,18 @@ def test_in_a_hurry_only_the_structure_is_described() -> None:
     assert (config.batch_size, config.dataset_id) == (3, dataset.dataset_id)
 
 
+def test_why_data_was_not_read_makes_it_no_other_data_set() -> None:
+    rows = []
+    for reason in ("it would have taken too long", "the run was interrupted", ""):
+        pace = Pace()
+        pace.hurry(reason)
+        rows.append(describe_look(look_at_loader(DataLoader(TensorDataset(_x()))), pace)[0])
+    slow, interrupted, unknown = rows
+    assert slow.fingerprint_method == "structure, not read to the end: it would have taken too long"
+    assert interrupted.fingerprint_method == "structure, not read to the end: the run was interrupted"
+    assert slow.dataset_id == interrupted.dataset_id != unknown.dataset_id
+
+
 # Hugging Face's data sets, by what is known of their attributes ------------------------------------
 
 HuggingFaceTable = type("MemoryMappedTable", (), {"__module__": "datasets.table"})

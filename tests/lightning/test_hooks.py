@@ -93,6 +93,7 @@ def test_hooks_come_as_they_are_known_and_recording_changes_nothing(name: str, t
     assert recorded(lake_path) == SCENARIOS[name].runs
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PACKAGE != "pytorch_lightning", reason="this is the run that it starts")
 def test_the_other_package_has_the_same_hooks() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__]

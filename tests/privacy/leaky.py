@@ -19,10 +19,14 @@ TEXTS: dict[str, str] = {}
 
 
 class Transform:
-    """Its repr says more than it should."""
+    """Its repr and its attributes say more than they should."""
+
+    def __init__(self) -> None:
+        self.words = f"visible-transform {'; '.join(TEXTS.values())}"
+        self.by_word = {text: text for text in TEXTS.values()}
 
     def __repr__(self) -> str:
-        return f"Transform(visible-transform, {'; '.join(TEXTS.values())})"
+        return f"Transform({self.words})"
 
     def __call__(self, value: Any) -> Any:
         return value

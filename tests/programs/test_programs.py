@@ -72,6 +72,7 @@ def test_s3_example(tmp_path: Path, bucket_url: str, s3_server: Any) -> None:
     assert "'status': 'finished'" in output
 
 
+@pytest.mark.slow
 def test_maml_and_pretraining(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     few = ["--width", "8", "--test-tasks", "4", "--queries", "5"]
@@ -81,6 +82,7 @@ def test_maml_and_pretraining(tmp_path: Path) -> None:
     assert rows == [{"method": "maml-first-order", "n": 8}, {"method": "pretraining+logistic-regression", "n": 4}]
 
 
+@pytest.mark.slow
 def test_study_diversity_and_correlation(tmp_path: Path) -> None:
     place = ["lake", "--project", "p"]
     first = run("tasks/study.py", *place, *SETS, *SMALL, "--jobs", "2", cwd=tmp_path)
@@ -94,6 +96,7 @@ def test_study_diversity_and_correlation(tmp_path: Path) -> None:
     assert count(Lake(tmp_path / "lake"), "runs where status = 'finished'") == 13
 
 
+@pytest.mark.slow
 def test_errors_are_one_line(tmp_path: Path) -> None:
     wrong = [
         (["tasks/study.py", "lake", "--dataset", "klingon"], "klingon"),

@@ -66,6 +66,7 @@ def test_a_hundred_thousand_names_in_one_dict(lake_path: Path) -> None:
     the_rest_is_there(lake)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_names_one_by_one(lake_path: Path) -> None:
     recorder = record(lake_path)
     recorder.log({"plain": 0.5}, step=0)

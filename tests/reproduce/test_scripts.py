@@ -64,6 +64,7 @@ def test_an_unseeded_program(repository: Path, tmp_path: Path, record: Record) -
     assert ends == [{"n": 2}]
 
 
+@pytest.mark.slow
 def test_a_program_without_git(project: Path, tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     lake = record(project, "raw_loaders.py", "lake")
@@ -118,6 +119,7 @@ def test_a_program_without_git_with_modules_and_settings(
     assert set(kept) == {*names, "settings/run.yaml"}
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_does_and_asks(repository: Path, tmp_path: Path, record: Record) -> None:
     (repository / "helper.py").write_text("RATE = 0.02\n")
     program = repository / "helped.py"

@@ -244,6 +244,7 @@ def test_runs_bear_the_id_of_their_settings(small_study: SmallStudy) -> None:
     assert (analysis.settings_id, analysis.other_settings) == (SMALL.settings_id, ())
 
 
+@pytest.mark.slow
 @pytest.mark.s3
 def test_the_study_on_s3(bucket_url: str, s3_server, small_study: SmallStudy) -> None:
     remote = make_study(bucket_url, s3_server.options)

@@ -128,6 +128,7 @@ def two_way(group: RepetitionGroup) -> tuple[float, float]:
     return b * float(values.mean(axis=1).var(ddof=1)), float((rest**2).sum()) / ((a - 1) * (b - 1))
 
 
+@pytest.mark.slow
 def test_a_split_that_matters_gets_the_variance(lake_path: Path) -> None:
     # Planted: the splits differ in how much they leave to train on.
     group = trained(lake_path, digits(), [30, 60, 120, 300, 700, 1200], steps=60)
