@@ -84,7 +84,7 @@ class Journal:
             self.spool_metrics()
             self._spool_records()
             self._spool_records()
-            self.notes.write(self.outbox.path, self.header)
+            self.notes.write(self.outbox.path, self.header, self.governance)
             self.notes.remove(stored)
 
     def owns(self, file: RunFile) -> bool:

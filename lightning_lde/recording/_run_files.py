@@ -155,20 +155,23 @@ class Notes:
             if note is not None:
                 note.unlink(missing_ok=True)
 
-    def write(self, folder: Path | None, header: SpoolHeader) -> None:
-        """Write the notes that are not written.
+    def write(self, folder: Path | None, header: SpoolHeader, governance: Governance) -> None:
+        """Write the notes that are not written; a file whose place holds a secret gets none.
 
         Args:
             folder: The folder of the spool, None where there is no disk.
             header: Where the run's rows belong.
+            governance: Knows secrets.
         """
         if folder is None:
             return
         with self._lock:
             missing = [file for file, note in self._waiting.items() if note is None and file not in self._stored]
         for file in missing:
+            if governance.secrets_in(file.source):
+                continue
             with contextlib.suppress(OSError):
-                note = write_note(folder, header, file)
+                note = write_note(folder, header, replace(file, path=governance.text(file.path)))
                 with self._lock:
                     self._waiting[file] = note
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -114,3 +115,17 @@ def test_the_next_run_sends_it_and_no_note_stays_where_all_went_well(tmp_path: P
             time.sleep(0.1)
     assert sorted(str(row["path"]) for row in artifacts(lake_path)) == ["again.ckpt", "checkpoints/last.ckpt"]
     assert list(own_spool.iterdir()) == []
+
+
+def test_a_note_holds_no_secret(tmp_path: Path, own_spool: Path) -> None:
+    (tmp_path / "disk").write_text("not a folder")
+    places = [tmp_path / "last.ckpt", tmp_path / "password=x9-unlikely-word.ckpt"]
+    run = Recorder(tmp_path / "disk" / "lake", project="p", system_metrics_every_s=None)
+    run.start_segment("run")
+    for place in places:
+        place.write_bytes(b"weights")
+        run.save_file(place, path="token=x9-unlikely-word", kind="checkpoint")
+    with pytest.warns(RecordingWarning, match="lde sync"):
+        run.finish_segment("finished")
+    assert [json.loads(note.read_text())["file"]["source"] for note in own_spool.glob("*/*.file")] == [str(places[0])]
+    assert not any(b"unlikely" in path.read_bytes() for path in own_spool.rglob("*") if path.is_file())
