@@ -21,9 +21,9 @@ from lightning_lde.lake.stores import Store, StoredFile
 LARGEST_PICKLE_BYTES = 64 << 20
 """A pickle is read as a whole."""
 
-TOO_LARGE = f"pickles above {LARGEST_PICKLE_BYTES >> 20} MiB"
-DAMAGED = "damaged or encrypted files"
-UNKNOWN = "files that are neither text, pickle, checkpoint nor table"
+TOO_LARGE = f"pickle above {LARGEST_PICKLE_BYTES >> 20} MiB"
+DAMAGED = "damaged or encrypted"
+UNKNOWN = "neither text, pickle, checkpoint nor table"
 
 _HEAD = 4096
 _TEXT_SUFFIXES = (".json", ".txt", ".yaml", ".yml", ".py", ".csv", ".ipynb", ".diff", ".toml", ".md", ".cfg", ".ini")

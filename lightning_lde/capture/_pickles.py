@@ -70,7 +70,7 @@ _NOTHING = {"PROTO", "FRAME", "READONLY_BUFFER", "STOP"}
 _NEW = {"EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_DICT", "EMPTY_SET"}
 
 _SMALLEST_NUMBER, _MOST_BITS = 1000, 1000
-_MOST_NUMBERS = 100
+_MOST_NUMBERS, _MOST_LEVELS = 100, 1000
 _LONGEST_NAME = 200
 _SHORTEST_KNOWN = 4
 _HEAD = 4096
@@ -101,17 +101,26 @@ class _Leaf:
 class _Group:
     """A value that holds others, each below a name or none, in one of the ways above."""
 
-    __slots__ = ("held", "is_kept", "n_on_stack", "way")
+    __slots__ = ("held", "is_kept", "is_object", "parent", "way")
 
-    def __init__(self, *, is_kept: bool = False) -> None:
+    def __init__(self, *, is_kept: bool = False, is_object: bool = False) -> None:
         self.held: list[tuple[str, _Leaf | _Group, int]] = []
-        self.is_kept = is_kept
-        self.n_on_stack = 0
+        self.is_kept, self.is_object = is_kept, is_object
+        self.parent: _Group | None = None
         self.way = _UNSEEN
 
 
+class _Reference:
+    """A group that was made before and is referred to."""
+
+    __slots__ = ("group",)
+
+    def __init__(self, group: _Group) -> None:
+        self.group = group
+
+
 # A text is a class or a function, `module name`; None is what says nothing.
-_Value = _Leaf | _Group | str | None
+_Value = _Leaf | _Group | _Reference | str | None
 
 
 class _Reader:
@@ -176,7 +185,7 @@ class _Reader:
             )
             for name, value, way in group.held:
                 if _announces(name, value, is_setting=is_setting):
-                    self._name_all(value, name, way)
+                    self._name_all(group, value, name, way)
         for leaf in self._leaves:
             is_also_key = leaf.is_key and _is_word(leaf.text)
             if leaf.name and (is_also_key or (leaf.text in self._keys and is_secret_key(leaf.text))):
@@ -188,8 +197,6 @@ class _Reader:
         return [value for value in found if value is not None]
 
     def _push(self, value: _Value) -> None:
-        if isinstance(value, _Group):
-            value.n_on_stack += 1
         self._stack.append(value)
 
     def _push_leaf(self, leaf: _Leaf) -> None:
@@ -197,24 +204,29 @@ class _Reader:
         self._stack.append(leaf)
 
     def _pop(self) -> _Value:
-        value = self._stack.pop()
-        if isinstance(value, _Group):
-            value.n_on_stack -= 1
-        return value
+        return self._stack.pop()
+
+    def _top(self) -> _Value:
+        value = self._stack[-1]
+        return value.group if isinstance(value, _Reference) else value
 
     def _pop_to_mark(self) -> list[_Value]:
         items, self._stack = self._stack, self._below.pop()
-        for value in items:
-            if isinstance(value, _Group):
-                value.n_on_stack -= 1
         return items
 
-    def _group(self, *, is_kept: bool = False) -> _Group:
-        group = _Group(is_kept=is_kept)
+    def _group(self, *, is_kept: bool = False, is_object: bool = False) -> _Group:
+        group = _Group(is_kept=is_kept, is_object=is_object)
         self._groups.append(group)
         return group
 
     def _link(self, group: _Group, name: str, value: _Value, way: int) -> None:
+        if isinstance(value, _Reference):
+            # An object that is known here, as parents are to their children, is not held here.
+            if value.group.is_object:
+                return
+            value = value.group
+        elif isinstance(value, _Group) and value.parent is None:
+            value.parent = group
         if not isinstance(value, (_Leaf, _Group)):
             return
         # Many numbers are data.
@@ -260,18 +272,17 @@ class _Reader:
             for each in arguments:
                 if isinstance(each, _Group):
                     each.held = each.held[:1]
-        made = self._group(is_kept=module in _KEPT or name in _KEPT_CALLS)
+        made = self._group(is_kept=module in _KEPT or name in _KEPT_CALLS, is_object=module not in _PLAIN)
         for each in arguments:
             self._link(made, "", each, _STATE if module in _PLAIN else way)
         self._push(made)
 
     def _put(self, place: int) -> None:
-        self._memo[place] = self._stack[-1]
+        self._memo[place] = self._top()
 
     def _get(self, place: int) -> None:
         value = self._memo.get(place)
-        # What refers to what it stands in, as children do to their parents, does not hold it.
-        self._push(None if isinstance(value, _Group) and value.n_on_stack else value)
+        self._push(_Reference(value) if isinstance(value, _Group) else value)
 
     def _pop_any(self, _: Any) -> None:
         if self._stack:
@@ -281,19 +292,19 @@ class _Reader:
 
     def _append(self, _: Any) -> None:
         item = self._pop()
-        self._extend(self._stack[-1], [item])
+        self._extend(self._top(), [item])
 
     def _appends(self, _: Any) -> None:
         items = self._pop_to_mark()
-        self._extend(self._stack[-1], items)
+        self._extend(self._top(), items)
 
     def _set_item(self, _: Any) -> None:
         value, key = self._pop(), self._pop()
-        self._set_items(self._stack[-1], [key, value])
+        self._set_items(self._top(), [key, value])
 
     def _set_many(self, _: Any) -> None:
         items = self._pop_to_mark()
-        self._set_items(self._stack[-1], items)
+        self._set_items(self._top(), items)
 
     def _tuple_of(self, n: int) -> None:
         items = [self._pop() for _ in range(n)]
@@ -322,7 +333,7 @@ class _Reader:
 
     def _build(self, _: Any) -> None:
         state = self._pop()
-        if isinstance(made := self._stack[-1], _Group):
+        if isinstance(made := self._top(), _Group):
             self._link(made, "", state, _STATE)
 
     def _persistent(self, _: Any) -> None:
@@ -332,14 +343,17 @@ class _Reader:
                 part.is_fixed = True
         self._push(None)
 
-    def _name_all(self, value: _Leaf | _Group, name: str, way: int) -> None:
-        """Everything that a value holds stands below a name."""
+    def _name_all(self, holder: _Group, value: _Leaf | _Group, name: str, way: int) -> None:
+        """Everything that a value holds stands below a name, but for what the value itself stands in."""
+        if isinstance(value, _Group) and value.way <= way:
+            return
+        above = _above(holder) if isinstance(value, _Group) else set()
         waiting = [(value, way)]
         while waiting:
             value, way = waiting.pop()
             if isinstance(value, _Leaf):
                 self._name_leaf(value, name, way)
-            elif not value.is_kept and way < value.way:
+            elif not value.is_kept and way < value.way and id(value) not in above:
                 value.way = way
                 waiting += [(each, max(way, its_way)) for _, each, its_way in value.held]
 
@@ -398,6 +412,16 @@ def _mark(reader: _Reader) -> None:
 
 def _forget(_: list[_Value]) -> None:
     """Values that are taken from the stack for nothing."""
+
+
+def _above(group: _Group) -> set[int]:
+    """The ids of a group and of those that it stands in."""
+    found: set[int] = set()
+    each: _Group | None = group
+    while each is not None and id(each) not in found and len(found) < _MOST_LEVELS:
+        found.add(id(each))
+        each = each.parent
+    return found
 
 
 def _announces(name: str, value: _Leaf | _Group, *, is_setting: bool) -> bool:

@@ -74,7 +74,7 @@ def _say_skipped(skipped: list[Skipped]) -> None:
     for each in skipped:
         by_reason.setdefault(each.reason, []).append(each.file)
     for reason, files in sorted(by_reason.items()):
-        click.echo(f"not looked at: {len(files)} {reason}, such as {text(files[0])}", err=True)
+        click.echo(f"not looked at, {reason}: {len(files)}, such as {text(files[0])}", err=True)
 
 
 def _progress() -> Callable[[int, int], None] | None:
