@@ -175,6 +175,7 @@ _SENTENCE = {
 }
 _PLURALS = {"secrets", "credential", "credentials", "cookies", "tokens"}
 _SAYS_NOTHING = re.compile(r"[^A-Za-z0-9]*\Z|(.)\1*\Z")
+_LINE_BREAK = re.compile(r"(?:\\{1,3}[nrt])+\Z")
 _LONGEST_NAME = 100
 _LONGEST_CALL = 300
 _LONGEST_HINT = max(map(len, _HINTS))
@@ -307,7 +308,7 @@ def _bare(assigned: re.Match[str], value: re.Match[str], text: str, *, certain: 
     if not certain:
         plain = bare.rstrip(").]")
         return Found(place, place + len(plain), f"assigned to {name}") if looks_like_chance(plain) else None
-    if _SAYS_NOTHING.match(bare) or bare.startswith("`"):
+    if _SAYS_NOTHING.match(bare) or _LINE_BREAK.match(bare) or bare.startswith("`"):
         return None
     if (
         bare.lstrip(OPENING).startswith(REDACTED)
