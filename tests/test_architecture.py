@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "_lightning": {"capture", "lake", "recording", "reproducing", "schema"},
     "callback": {"_lightning", "capture", "lake", "policy", "recording", "reproducing", "schema"},
     "automatic": {"callback"},
-    "audit": {"capture", "lake", "recording", "schema"},
+    "audit": {"capture", "lake", "policy", "recording", "schema"},
     "study": {
         *{"callback", "capture", "diversity", "fewshot", "lake", "query", "recording", "reproducing", "schema"},
         "statistics",

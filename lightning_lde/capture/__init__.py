@@ -16,7 +16,8 @@ from lightning_lde.capture._loaders import (
     look_at_loader,
 )
 from lightning_lde.capture._pace import FINGERPRINTS, Pace
-from lightning_lde.capture._people import hide_emails, hide_names, people_here
+from lightning_lde.capture._people import find_people, hide_emails, hide_names, people_here
+from lightning_lde.capture._pickles import PickledValue, pickled_values
 from lightning_lde.capture._pipeline import describe_pipeline
 from lightning_lde.capture._random import random_state, restore_random_state
 from lightning_lde.capture._redaction import redact, redact_argv, redact_text
@@ -30,6 +31,7 @@ from lightning_lde.capture._secrets import (
 )
 from lightning_lde.capture._seeds import capture_seeds
 from lightning_lde.capture._settings import constructor_hparams, describe_pipeline_config
+from lightning_lde.capture._shapes import Found
 from lightning_lde.capture._used import ELSEWHERE
 from lightning_lde.capture._values import flatten_params, json_safe
 from lightning_lde.capture._weights import weights_fingerprint
@@ -39,8 +41,10 @@ __all__ = [
     "FINGERPRINTS",
     "REDACTED",
     "CapturedCode",
+    "Found",
     "LoaderLook",
     "Pace",
+    "PickledValue",
     "Samples",
     "capture_code",
     "capture_environment",
@@ -55,6 +59,7 @@ __all__ = [
     "describe_pipeline",
     "describe_pipeline_config",
     "describe_with_samples",
+    "find_people",
     "find_secrets",
     "flatten_params",
     "hide_emails",
@@ -67,6 +72,7 @@ __all__ = [
     "looks_like_chance",
     "may_be_secret_key",
     "people_here",
+    "pickled_values",
     "random_state",
     "redact",
     "redact_argv",

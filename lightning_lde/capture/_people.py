@@ -10,7 +10,9 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 
+from lightning_lde.capture._pace import Pace
 from lightning_lde.capture._pieces import find, pace_for
+from lightning_lde.capture._shapes import Found
 
 _LONGEST_ACCOUNT = 64
 _ACCOUNT = re.compile(rf"(?<![\w.+@/-])(?!(?:git|hg|svn)@)[A-Za-z0-9][\w.+-]{{0,{_LONGEST_ACCOUNT - 1}}}@")
@@ -92,6 +94,36 @@ def hide_names(text: str, how: str, salt: str, people: tuple[tuple[str, str], ..
     return _changed(text, _owners_in(text), lambda name: _of_home(name, how, salt))
 
 
+def find_people(
+    text: str,
+    *,
+    emails: bool,
+    names: bool,
+    people: tuple[tuple[str, str], ...] | None = None,
+    pace: Pace | None = None,
+) -> list[Found]:
+    """Where people are named in a text, as `hide_emails` and `hide_names` would hide them.
+
+    Args:
+        text: Any text.
+        emails: Whether to look for e-mail addresses.
+        names: Whether to look for user and host names.
+        people: As for `hide_names`.
+        pace: How to go on; None gives way to other threads where the text is long.
+
+    Example:
+        >>> [found.kind for found in find_people("ann@example.org in /home/ann", emails=True, names=True, people=())]
+        ['e-mail', 'user name']
+    """
+    found = [Found(start, end, "e-mail") for start, end in _emails_in(text, pace)] if emails and "@" in text else []
+    if names:
+        for kind, name in people_here() if people is None else people:
+            found += [Found(start, end, f"{kind} name") for start, end in _places_of(name, text, pace)]
+        owners = _owners_in(text, pace)
+        found += [Found(*span, "user name") for span in owners if _is_owner(text[slice(*span)])]
+    return sorted(set(found))
+
+
 def _changed(text: str, places: Iterator[tuple[int, int]], change: Callable[[str], str]) -> str:
     """A text with stretches of it changed, which are given in order and apart from each other."""
     pieces, done = [], 0
@@ -101,8 +133,8 @@ def _changed(text: str, places: Iterator[tuple[int, int]], change: Callable[[str
     return "".join([*pieces, text[done:]]) if pieces else text
 
 
-def _emails_in(text: str) -> Iterator[tuple[int, int]]:
-    pace, done = pace_for(text, None), 0
+def _emails_in(text: str, pace: Pace | None = None) -> Iterator[tuple[int, int]]:
+    pace, done = pace_for(text, pace), 0
     at = find(text, "@", 0, pace)
     while at >= 0:
         account = _ACCOUNT.search(text, max(done, at - _LONGEST_ACCOUNT), at + 1)
@@ -114,9 +146,9 @@ def _emails_in(text: str) -> Iterator[tuple[int, int]]:
         at = find(text, "@", done, pace)
 
 
-def _places_of(name: str, text: str) -> Iterator[tuple[int, int]]:
+def _places_of(name: str, text: str, pace: Pace | None = None) -> Iterator[tuple[int, int]]:
     """Where a name stands as a word of its own."""
-    pace = pace_for(text, None)
+    pace = pace_for(text, pace)
     at = find(text, name, 0, pace)
     while at >= 0:
         end = at + len(name)
@@ -127,9 +159,9 @@ def _places_of(name: str, text: str) -> Iterator[tuple[int, int]]:
         at = find(text, name, end if is_word else at + 1, pace)
 
 
-def _owners_in(text: str) -> Iterator[tuple[int, int]]:
+def _owners_in(text: str, pace: Pace | None = None) -> Iterator[tuple[int, int]]:
     """Where the names of home folders stand."""
-    pace, found = pace_for(text, None), []
+    pace, found = pace_for(text, pace), []
     for prefix in _HOMES:
         at = find(text, prefix, 0, pace)
         while at >= 0:
@@ -140,7 +172,11 @@ def _owners_in(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _of_home(name: str, how: str, salt: str) -> str:
-    return name if name.startswith("<") or name.lower() in _NOBODY else _pseudonym("user", name, how, salt)
+    return _pseudonym("user", name, how, salt) if _is_owner(name) else name
+
+
+def _is_owner(name: str) -> bool:
+    return not name.startswith("<") and name.lower() not in _NOBODY
 
 
 def _pseudonym(kind: str, name: str, how: str, salt: str) -> str:

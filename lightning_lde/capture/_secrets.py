@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from lightning_lde.capture._lists import OPENING, Literal, bare_words, bracket_end, items_below
 from lightning_lde.capture._pace import Pace
 from lightning_lde.capture._pieces import pace_for, spans
 from lightning_lde.capture._shapes import Found, shapes_in
@@ -174,10 +175,11 @@ _SENTENCE = {
 }
 _PLURALS = {"secrets", "credential", "credentials", "cookies", "tokens"}
 _SAYS_NOTHING = re.compile(r"[^A-Za-z0-9]*\Z|(.)\1*\Z")
+_LINE_BREAK = re.compile(r"(?:\\{1,3}[nrt])+\Z")
 _LONGEST_NAME = 100
 _LONGEST_CALL = 300
 _LONGEST_HINT = max(map(len, _HINTS))
-_ASTERISKS = "***"
+_MASKED = re.compile(r"[*\"'\s\\]*\Z")
 _NAME_BEFORE = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{_LONGEST_NAME}}}\Z")
 _ESCAPE = re.compile(r"\\(?:[abfnrtv]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})")
 
@@ -217,7 +219,7 @@ def replace(text: str, found: list[Found], mask: str = REDACTED) -> str:
 def _is_masked(text: str, found: Found) -> bool:
     if found.end <= found.start or text.startswith(REDACTED, found.start):
         return True
-    return text.find(_ASTERISKS, found.start, found.end) >= 0
+    return _MASKED.match(text, found.start, found.end) is not None
 
 
 def _apart(found: list[Found]) -> list[Found]:
@@ -232,14 +234,19 @@ def _apart(found: list[Found]) -> list[Found]:
 
 
 def _assigned_in(text: str, pace: Pace) -> Iterator[Found]:
-    done = 0
+    done, lists = 0, _Lists(text, pace)
     for start in _names(text, pace):
         pace.breathe()
         if start < done:
             continue
         for way in _WAYS:
             match = way.match(text, start)
-            if match is not None and (found := _value_of(text, match)) is not None:
+            if match is None:
+                continue
+            if way is _ASSIGNED and (listed := lists.found(match)):
+                yield from listed
+                break
+            if (found := _value_of(text, match)) is not None:
                 done = found.end
                 yield found
                 break
@@ -282,9 +289,7 @@ def _value_of(text: str, assigned: re.Match[str]) -> Found | None:
     certain = is_secret_key(name) or assigned.re is _SAID
     if not certain and not (is_assignment and may_be_secret_key(name)):
         return None
-    place = assigned.end()
-    if is_assignment and assigned["sign"] == ":" and (annotation := _ANNOTATION.match(text, place)):
-        place = annotation.end()
+    place = _place_of(text, assigned)
     value = _VALUE.match(text, place)
     if value is None:
         return None
@@ -303,9 +308,13 @@ def _bare(assigned: re.Match[str], value: re.Match[str], text: str, *, certain: 
     if not certain:
         plain = bare.rstrip(").]")
         return Found(place, place + len(plain), f"assigned to {name}") if looks_like_chance(plain) else None
-    if _SAYS_NOTHING.match(bare) or bare.startswith("`"):
+    if _SAYS_NOTHING.match(bare) or _LINE_BREAK.match(bare) or bare.startswith("`"):
         return None
-    if bare.startswith(REDACTED) or bare.lower().rstrip(")]=.:") in _WORDS_THAT_STAY or bare in _OPERATORS:
+    if (
+        bare.lstrip(OPENING).startswith(REDACTED)
+        or bare.lower().rstrip(")]=.:") in _WORDS_THAT_STAY
+        or bare in _OPERATORS
+    ):
         return None
     if _CALL.match(bare) and (literal := _telling_literal(text, place)):
         return Found(*literal.span("literal"), f"assigned to {name}")
@@ -334,3 +343,91 @@ def _telling_literal(text: str, place: int) -> re.Match[str] | None:
         if any(char.isdigit() for char in words) and any(char.isalpha() for char in words) and "/" not in words:
             return literal
     return None
+
+
+def _place_of(text: str, assigned: re.Match[str]) -> int:
+    """Where the value of an assignment begins, behind the type if it has one: ``token: str = ...``."""
+    place = assigned.end()
+    if assigned.re is _ASSIGNED and assigned["sign"] == ":" and (annotation := _ANNOTATION.match(text, place)):
+        return annotation.end()
+    return place
+
+
+# Lists -----------------------------------------------------------------------------------------------------
+
+_BLANKS = re.compile(r"[ \t]*")
+_NAME_ALONE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+_SHORTEST_LISTED = 6
+_PLACEHOLDERS = ("$", "<", "{")
+
+
+class _Lists:
+    """What stands in lists and dictionaries below a secret's name: ``passwords = ["x1", "y2"]``.
+
+    In data, where the name stands in quotation marks, each text in it is a secret but for names of secrets. In a
+    program it may be a list of words: those count that have letters and digits.
+
+    Args:
+        text: The text; its names are asked for in their order.
+        pace: How to rest.
+    """
+
+    def __init__(self, text: str, pace: Pace) -> None:
+        self._text, self._pace = text, pace
+        # What is nested in brackets that were looked at need not be looked at again.
+        self._data_done = self._program_done = self._items_done = 0
+
+    def found(self, assigned: re.Match[str]) -> list[Found]:
+        """The secrets in what is assigned to a name, none where it is no list."""
+        name, text = assigned["name"], self._text
+        if not is_secret_key(name):
+            return []
+        is_data = assigned["sign"] == ":" and text[assigned.end("name")] in "\"'\\"
+        place = _place_of(text, assigned)
+        if text.startswith(tuple(OPENING), place):
+            literals = self._between(place, is_data=is_data, is_flow=assigned["sign"] == ":" and not is_data)
+        elif assigned["sign"] == ":":
+            is_data = True
+            literals = self._below(assigned.end("sign"))
+        else:
+            return []
+        kind = f"assigned to {name}"
+        return [
+            Found(literal.start, literal.end, kind)
+            for literal in literals
+            if _is_listed(text, literal, is_data=is_data)
+        ]
+
+    def _between(self, place: int, *, is_data: bool, is_flow: bool) -> list[Literal]:
+        if place < self._data_done or (not is_data and place < self._program_done):
+            return []
+        end, literals = bracket_end(self._text, place, self._pace)
+        if is_data:
+            self._data_done = end
+        else:
+            self._program_done = end
+        return [*literals, *(bare_words(self._text, place, end) if is_flow else ())]
+
+    def _below(self, place: int) -> list[Literal]:
+        blanks = _BLANKS.match(self._text, place)
+        place = place if blanks is None else blanks.end()
+        if place < self._items_done:
+            return []
+        literals = list(items_below(self._text, place, self._pace))
+        self._items_done = literals[-1].end if literals else place
+        return literals
+
+
+def _is_listed(text: str, literal: Literal, *, is_data: bool) -> bool:
+    """Whether a literal below a secret's name is a secret."""
+    words = text[literal.start : literal.end]
+    if _SAYS_NOTHING.match(words) or words.lower() in _WORDS_THAT_STAY or words.startswith(_PLACEHOLDERS):
+        return False
+    has_digit = any(char.isdigit() for char in words)
+    if _NAME_ALONE.fullmatch(words) and is_secret_key(words) and (not has_digit or words.isupper()):
+        return False
+    if is_data and literal.is_quoted:
+        return True
+    is_mixed = has_digit and any(char.isalpha() for char in words)
+    is_path = "/" in words and not looks_like_chance(words)
+    return is_mixed and not is_path and len(words) >= _SHORTEST_LISTED and not any(char.isspace() for char in words)

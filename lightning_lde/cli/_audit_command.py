@@ -6,11 +6,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lightning_lde.cli._arguments import open_lake, storage_options
 from lightning_lde.cli._output import print_json, text
+
+if TYPE_CHECKING:
+    from lightning_lde.audit import Finding, Skipped
 
 _QUIET_S = 2.0
 
@@ -21,25 +25,27 @@ _QUIET_S = 2.0
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @storage_options
 def audit(url: str | None, spool: bool, form: str, options: tuple[str, ...]) -> None:
-    """Look for secrets in a lake: all texts of all tables, and files that are text or checkpoints.
+    """Look for secrets in a lake, and for what its policy does not take: all texts of all tables, and files.
 
-    Secrets are never shown: a fingerprint tells equal ones, a preview has their first characters. The exit code is 1
-    where something was found, 0 where nothing was.
+    Nothing that is found is shown: a fingerprint tells equal ones, a preview has their first characters. What the
+    policy does not take may be older than the policy. The exit code is 1 where something was found, 0 where nothing
+    was. Files that could not be looked at are counted on standard error.
     """
-    from lightning_lde.audit import Finding, audit_lake, audit_spool
+    from lightning_lde.audit import audit_lake, audit_spool
     from lightning_lde.recording import spool_root
 
     lake = open_lake(url, options)
+    skipped: list[Skipped] = []
 
     def findings() -> Iterator[Finding]:
-        yield from audit_lake(lake.storage, tell=_progress())
+        yield from audit_lake(lake.storage, tell=_progress(), skip=skipped.append)
         if spool:
-            yield from audit_spool(Path(spool_root()))
+            yield from audit_spool(Path(spool_root()), skip=skipped.append)
 
-    count = 0
+    counts = {"secret": 0, "policy": 0}
     kept = []
     for found in findings():
-        count += 1
+        counts[found.reason] += 1
         if form == "json":
             kept.append(found.as_dict())
         else:
@@ -47,10 +53,28 @@ def audit(url: str | None, spool: bool, form: str, options: tuple[str, ...]) -> 
             words = (found.table, run, found.column, found.kind, found.fingerprint, found.preview, found.file)
             click.echo("  ".join(map(text, words)))
     if form == "json":
-        print_json({"lake": lake.url, "findings": kept})
+        print_json({"lake": lake.url, "findings": kept, "skipped": [each.as_dict() for each in skipped]})
     else:
-        click.echo(f"{count} of what looks like secrets in {lake.url}" if count else f"nothing found in {lake.url}")
-    sys.exit(1 if count else 0)
+        _say_counts(counts, lake.url)
+    _say_skipped(skipped)
+    sys.exit(1 if any(counts.values()) else 0)
+
+
+def _say_counts(counts: dict[str, int], url: str) -> None:
+    if counts["secret"]:
+        click.echo(f"{counts['secret']} of what looks like secrets in {url}")
+    if counts["policy"]:
+        click.echo(f"{counts['policy']} of what the policy does not take in {url}; it may be older than the policy")
+    if not any(counts.values()):
+        click.echo(f"nothing found in {url}")
+
+
+def _say_skipped(skipped: list[Skipped]) -> None:
+    by_reason: dict[str, list[str]] = {}
+    for each in skipped:
+        by_reason.setdefault(each.reason, []).append(each.file)
+    for reason, files in sorted(by_reason.items()):
+        click.echo(f"not looked at, {reason}: {len(files)}, such as {text(files[0])}", err=True)
 
 
 def _progress() -> Callable[[int, int], None] | None:

@@ -18,7 +18,7 @@ from lightning_lde.cli._output import print_json, print_lines
 def policy(url: str | None, changes: tuple[str, ...], form: str, options: tuple[str, ...]) -> None:
     """Show or change what a lake takes: level of capture, parameters, variables, how people are named.
 
-    A change counts for what is recorded from then on; `lde audit` finds secrets that are there already.
+    A change counts for what is recorded from then on; `lde audit` finds what is there already.
     """
     lake = open_lake(url, options)
     lake.storage.require()

@@ -2,7 +2,7 @@
 
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._episodes import episode_rows
-from lightning_lde.recording._governance import KEYS_OF_OTHERS
+from lightning_lde.recording._governance import KEYS_OF_OTHERS, NOT_AT_MINIMAL, VARIABLES, WITHHELD, taken_arguments
 from lightning_lde.recording._manifests import keep_manifest, write_manifest
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder
@@ -14,6 +14,9 @@ from lightning_lde.recording._words import check_interval, words_of
 
 __all__ = [
     "KEYS_OF_OTHERS",
+    "NOT_AT_MINIMAL",
+    "VARIABLES",
+    "WITHHELD",
     "Moment",
     "Recorder",
     "Rows",
@@ -30,6 +33,7 @@ __all__ = [
     "spool_root",
     "spooled",
     "sync_spools",
+    "taken_arguments",
     "words_of",
     "write_manifest",
 ]

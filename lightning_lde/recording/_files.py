@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import pickletools
-import re
 import shutil
 import struct
 import tempfile
@@ -14,16 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from lightning_lde.capture import find_secrets, is_secret_key
+from lightning_lde.capture import PickledValue, find_secrets, pickled_values
 from lightning_lde.recording._governance import Governance
 
 LARGEST_TEXT_BYTES = 16 << 20
 LARGEST_PICKLE_BYTES = 64 << 20
 
-_LENGTH_BYTES = {"SHORT_BINUNICODE": 1, "BINUNICODE": 4, "BINUNICODE8": 8}
-_NO_VALUE = {"BINPUT", "LONG_BINPUT", "MEMOIZE", "PUT", "FRAME"}
 _MASK = b"*"
-_NAME = re.compile(r"[\w.\- /]{1,80}")
 _DESCRIPTOR_FLAG = 0x08
 
 
@@ -132,29 +127,28 @@ def _replace_entry(file: BinaryIO, entry: zipfile.ZipInfo, data: bytes, director
 def masked_pickle(data: bytes, governance: Governance) -> tuple[bytes, int]:
     """A pickle in which the characters of secrets are asterisks, and how many secrets it had.
 
+    A number that is a secret becomes zero. Everything has the length that it had.
+
     Args:
         data: The pickle; it is read, never run.
         governance: Knows secrets.
     """
-    texts: list[tuple[int, str, bool]] = []
-    below_secret = False
-    # What cannot be read as a pickle is not one; what was read until there counts.
-    with contextlib.suppress(Exception):
-        for opcode, argument, position in pickletools.genops(data):
-            if opcode.name in _LENGTH_BYTES and isinstance(argument, str):
-                begin = (position or 0) + 1 + _LENGTH_BYTES[opcode.name]
-                texts.append((begin, argument, below_secret))
-                below_secret = _NAME.fullmatch(argument) is not None and is_secret_key(argument)
-            elif opcode.name not in _NO_VALUE:
-                below_secret = False
-    secrets = {text for _, text, below in texts if below and len(text) > 1 and not is_secret_key(text)}
     clean, found = bytearray(data), 0
-    for begin, text, _ in texts:
-        spans = [(0, len(text))] if text in secrets else governance.secrets_in(text)
-        for start, end in spans:
-            before, inside = text[:start].encode(), text[start:end].encode()
-            at = begin + len(before)
-            if bytes(clean[at : at + len(inside)]) == inside:
-                clean[at : at + len(inside)] = _MASK * len(inside)
-                found += 1
+    for value in pickled_values(data):
+        for begin, end in _spans(value, governance):
+            clean[begin:end] = (b"\0" if value.kind == "number" else _MASK) * (end - begin)
+            found += 1
     return bytes(clean), found
+
+
+def _spans(value: PickledValue, governance: Governance) -> Iterator[tuple[int, int]]:
+    """Where secrets stand in a pickle, of one value of it."""
+    if value.name:
+        if value.text.strip("*"):
+            yield value.begin, value.end
+        return
+    codec = "utf-8" if value.kind == "text" else "latin-1"
+    for start, end in governance.secrets_in(value.text):
+        before, inside = value.text[:start], value.text[start:end]
+        begin = value.begin + len(before.encode(codec, "surrogatepass"))
+        yield begin, begin + len(inside.encode(codec, "surrogatepass"))

@@ -26,7 +26,13 @@ VARIABLES = "variables"
 KEYS_OF_OTHERS = {"class_counts", "determinism", "gpus", "layers", "packages", "seeds", "summary"}
 """JSON columns whose keys name packages, classes, layers or metrics: `google-auth` announces no secret there."""
 
-_NOT_AT_MINIMAL = {("code", "diff"), ("code", "snapshot_object"), ("datasets", "manifest_object")}
+NOT_AT_MINIMAL = {
+    ("code", "diff"): "diff",
+    ("code", "snapshot_object"): "snapshot",
+    ("datasets", "manifest_object"): "manifest",
+}
+"""Columns that are null at the level ``minimal``, and what they hold."""
+
 _SHORTEST_KNOWN = 8
 # Names of metrics are made safe when they are logged; a summary may have a hundred thousand of them.
 _SAFE_ALREADY = {("runs", "summary")}
@@ -80,7 +86,7 @@ class Governance:
             cells = rows.column(number).to_pylist()
             change = functools.partial(self._json, table, column.name) if column.name in as_json else self.text
             changed = [None if cell is None else change(cell) for cell in cells]
-            if self.level == "minimal" and (table, column.name) in _NOT_AT_MINIMAL:
+            if self.level == "minimal" and (table, column.name) in NOT_AT_MINIMAL:
                 changed = [None] * len(cells)
             if changed != cells:
                 rows = rows.set_column(number, column, pa.array(changed, column.type))
@@ -127,7 +133,7 @@ class Governance:
     def _withheld(self, table: str, column: str, value: Any) -> Any:
         rules, minimal = self._rules, self.level == "minimal"
         if (table, column) == ("runs", "argv") and isinstance(value, list):
-            return _arguments(value, rules.takes_parameter, minimal=minimal)
+            return taken_arguments(value, rules.takes_parameter, minimal=minimal)
         if (table, column) == ("environments", "variables") and isinstance(value, dict):
             return {} if minimal else {name: item for name, item in value.items() if rules.takes_variable(name)}
         if (table, column) == ("pipeline_configs", "hparams"):
@@ -143,7 +149,31 @@ class Governance:
             keep = [kind != VARIABLES or self.level == "full" for kind in rows.column("kind").to_pylist()]
         else:
             return rows
-        return rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
+        rows = rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
+        return self._variables_taken(rows) if table == "events" else rows
+
+    def _variables_taken(self, rows: pa.Table) -> pa.Table:
+        """The event that holds all variables, without those that the policy does not take."""
+        import pyarrow as pa
+
+        kinds, messages = (rows.column(name).to_pylist() for name in ("kind", "message"))
+        taken = [
+            self._variables(message) if kind == VARIABLES else message
+            for kind, message in zip(kinds, messages, strict=True)
+        ]
+        if taken == messages:
+            return rows
+        number = rows.schema.get_field_index("message")
+        return rows.set_column(number, rows.schema.field(number), pa.array(taken, rows.schema.field(number).type))
+
+    def _variables(self, message: str) -> str:
+        try:
+            variables = json.loads(message)
+        except ValueError:
+            return message
+        if not isinstance(variables, dict):
+            return message
+        return canonical_json({name: value for name, value in variables.items() if self._rules.takes_variable(name)})
 
     def _masked_params(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
@@ -188,8 +218,17 @@ def _can_be_known(value: str) -> bool:
     return len(value) >= _SHORTEST_KNOWN and (mixed or len(value) >= 2 * _SHORTEST_KNOWN) and "\n" not in value
 
 
-def _arguments(words: list[Any], takes: Callable[[str], bool], *, minimal: bool) -> list[Any]:
-    """A command line without the values of what is not taken; with none at all at the level ``minimal``."""
+def taken_arguments(words: list[Any], takes: Callable[[str], bool], *, minimal: bool) -> list[Any]:
+    """A command line without the values of what is not taken; with none at all at the level ``minimal``.
+
+    Args:
+        words: The words, as in ``sys.argv``.
+        takes: Whether a parameter of that name is taken.
+        minimal: Whether the level is ``minimal``.
+
+    Returns:
+        As many words, `WITHHELD` in place of values.
+    """
     kept: list[Any] = words[:1]
     hides = False
     for word in map(str, words[1:]):

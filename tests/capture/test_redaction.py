@@ -63,6 +63,13 @@ INNOCENT_TEXTS = [
     "W @ x.T and a@b.view(3)",
     "iVBORw0KGgo=AAAA",
     "1f0c3a9be2d4c7a6b5e8d9f00a1b2c3d4e5f6071",
+    'tokens: ["a", "b"]',
+    'keys = ["id", "name"]',
+    'stop_tokens=["</s1>", "end2end"] additional_special_tokens: ["extra_id_0"]',
+    'SECRET_KEYS = ["DB_PASSWORD", "api_key", "DB2_TOKEN"]',
+    'secret_fields = ["email", "phone"]',
+    "Secrets:\n- see the page\n- ask",
+    'credentials = {"user": name, "password": password}',
     "",
 ]
 
@@ -139,6 +146,59 @@ def test_credentials_in_text_go(text: str, secret: str) -> None:
     assert redact_text(found) == found
 
 
+LISTS = [
+    '{"api_keys": ["@1", "@2"], "lr": 1}',
+    '{\\"api_keys\\": [\\"@1\\", \\"@2\\"], \\"lr\\": 1}',
+    '{"password": {"db": "@1", "mail": ["@2"]}, "lr": 1}',
+    'passwords:\n  - @1\n  - "@2"\nlr: 1',
+    "passwords:\r\n- @1\r\n- @2 # old\r\nlr: 1",
+    "+passwords:\n+  - @1\n+  - @2\n+lr: 1",
+    "note: passwords:\\n  - @1\\n  - @2\\nlr: 1",
+    "passwords: [@1, @2]\nlr: 1",
+    'passwords = ["@1", "@2"]; lr = 1',
+    'passwords = (\n    "@1",\n    "@2",  # don\'t\n)\nlr = 1',
+    'passwords: list[str] = ["@1", "@2"]; lr = 1',
+    "credentials = {'db': '@1', 'mail': ('@2',)}; lr = 1",
+    '+passwords = [\n+    "@1",\n+    "@2",\n@@ -1 +1 @@ lr\n-x = "conv1234"',
+]
+
+
+@pytest.mark.parametrize("text", LISTS)
+def test_lists_below_a_secret_name_go(text: str) -> None:
+    found = redact_text(text.replace("@1", "hunter2abc").replace("@2", "second9xyz"))
+    assert found == text.replace("@1", REDACTED).replace("@2", REDACTED)
+    assert redact_text(found) == found
+
+
+def test_words_in_a_list_of_data_go_and_those_of_a_program_stay() -> None:
+    assert (
+        redact_text('{"passwords": ["swordfish", "db_password"]}') == f'{{"passwords": ["{REDACTED}", "db_password"]}}'
+    )
+    assert redact_text('secrets = ["swordfish"]') == 'secrets = ["swordfish"]'
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ('password="ab***9xyz"', "9xyz"),
+        ("password=***hunter2", "hunter2"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAK\n+/*** a comment of C ***/\n", "MIIEpAIBAAK"),
+        ('{"api_keys": ["x9***y8"]}', "y8"),
+    ],
+)
+def test_asterisks_in_it_do_not_hide_a_secret(text: str, secret: str) -> None:
+    found = redact_text(text)
+    assert secret not in found
+    assert redact_text(found) == found
+
+
+@pytest.mark.parametrize(
+    "text", ['password="********"', "password=***", "https://***@h/x", "passwords = ['***', '*****']", "Basic ********"]
+)
+def test_what_is_masked_stays(text: str) -> None:
+    assert redact_text(text) == text
+
+
 def test_the_rest_of_a_text_stays() -> None:
     assert redact_text("a https://u:p@h/x?token=t9&b=2 z") == f"a https://{REDACTED}@h/x?token={REDACTED}&b=2 z"
 
@@ -185,7 +245,12 @@ def test_lone_surrogates_can_be_stored() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a", "a:", "x='", "eyJ", "-----BEGIN PRIVATE KEY-----", "://", "sk-", " ", "token: "]
+    "piece",
+    [
+        *["a", "a:", "x='", "eyJ", "-----BEGIN PRIVATE KEY-----", "://", "sk-", " ", "token: "],
+        *["password=[", "passwords:\n- ", "passwords:\n- passwords:", "password: [a, ", "password=***"],
+        *['password={"password":[', '"password": {"', "password=[']"],
+    ],
 )
 def test_hostile_text_takes_no_more_than_linear_time(piece: str) -> None:
     started = time.process_time()
@@ -194,7 +259,9 @@ def test_hostile_text_takes_no_more_than_linear_time(piece: str) -> None:
 
 
 ROOT = Path(__file__).parents[2]
-ABOUT_SECRETS = {"_redaction.py", "_secrets.py", "_shapes.py", "_scan.py", "_governance.py", "_files.py"}
+ABOUT_SECRETS = {
+    *{"_redaction.py", "_secrets.py", "_shapes.py", "_texts.py", "_governance.py", "_files.py", "_pickles.py"},
+}
 
 
 def _changed_lines(text: str) -> list[str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import json
 import pickle
 import random
 import tarfile
+import tempfile
+import types
+import zipfile
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -20,10 +27,10 @@ from lightning_lde.cli import app
 from lightning_lde.errors import LakeNotFoundError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording import add_results
-from lightning_lde.recording._files import masked_pickle
+from lightning_lde.recording._files import masked_pickle, without_secrets
 from lightning_lde.recording._governance import Governance
 from lightning_lde.schema import Dataset, Event, Param, records_to_arrow, utc_now
-from tests.privacy.planting import KINDS, found_in, planted
+from tests.privacy.planting import KINDS, chars, found_in, planted
 
 SECRETS = planted(7)
 
@@ -183,6 +190,114 @@ def test_pickles_are_masked_and_load_as_before(planted_value: tuple[object, str]
     assert (loaded["state"], set(loaded["password"])) == ([1.5, "kept"], {"*"})
 
 
+# Containers of one value, as pickle, torch and programs of users know them.
+CONTAINERS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda value: [1, None, value, "kept-1"],
+    "tuple": lambda value: (value, 2.5),
+    "long tuple": lambda value: (value, 1, 2, 3, 4),
+    "dict": lambda value: {"db": value, "port": 5},
+    "ordered": lambda value: OrderedDict(a=value, b=[]),
+    "default": lambda value: defaultdict(list, {7: [value]}),
+    "deque": lambda value: deque([value]),
+    "namespace": lambda value: argparse.Namespace(db=value, n=1),
+    "object": lambda value: types.SimpleNamespace(inner=value),
+}
+NAMES = ["password", "passwords", "api_keys", "hf_token", "credentials", "clientSecret"]
+
+
+@st.composite
+def below_a_name(draw: st.DrawFn) -> tuple[Callable[[Any], Any], str | bytes]:
+    """Data around a secret that stands nested below a secret's name, and the secret."""
+    text = chars(random.Random(draw(st.integers(0, 1 << 60))), draw(st.integers(6, 300)))
+    secret: str | bytes = draw(st.sampled_from([text, text.encode()]))
+    inner = draw(st.lists(st.sampled_from(sorted(CONTAINERS)), max_size=4))
+    outer = draw(st.lists(st.sampled_from(sorted(CONTAINERS)), max_size=2))
+    name, is_shared = draw(st.sampled_from(NAMES)), draw(st.booleans())
+
+    def data(value: Any) -> Any:
+        nested = value
+        for kind in inner:
+            nested = CONTAINERS[kind](nested)
+        whole: Any = {"first": [value] if is_shared else [], name: nested, "last": {"lr": 0.1, "note": "kept-2"}}
+        for kind in outer:
+            whole = CONTAINERS[kind](whole)
+        return whole
+
+    return data, secret
+
+
+def stars(secret: str | bytes) -> str | bytes:
+    return "*" * len(secret) if isinstance(secret, str) else b"*" * len(secret)
+
+
+def hidden(value: Any, secret: str | bytes) -> Any:
+    """What `CONTAINERS` would be with every text below the name masked: `kept-1` stands there too."""
+    return str(value).replace(str(secret), str(stars(secret))).replace("kept-1", "*" * 6)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(planted_value=below_a_name(), protocol=st.integers(2, 5))
+def test_nested_below_a_name_nothing_stays_in_a_pickle(
+    planted_value: tuple[Callable[[Any], Any], str | bytes], protocol: int
+) -> None:
+    data, secret = planted_value
+    pickled = pickle.dumps(data(secret), protocol)
+    clean, found = masked_pickle(pickled, Governance())
+    assert found >= 1
+    assert len(clean) == len(pickled)
+    plain = secret if isinstance(secret, str) else secret.decode()
+    assert found_in(clean, [("it", plain)]) == []
+    assert masked_pickle(clean, Governance()) == (clean, 0)
+    loaded = str(pickle.loads(clean))
+    assert loaded.replace("kept-1", "*" * 6) == hidden(data(secret), secret)
+    assert "kept-2" in loaded
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(planted_value=below_a_name(), protocol=st.integers(2, 5), is_zip=st.booleans())
+def test_nested_below_a_name_nothing_stays_in_a_checkpoint(
+    planted_value: tuple[Callable[[Any], Any], str | bytes], protocol: int, is_zip: bool
+) -> None:
+    import torch
+
+    data, secret = planted_value
+    weights = torch.arange(64.0)
+    state = {"hyper": data(secret), "state_dict": {"w": weights, "token": weights[3:9]}, "auth": weights[::2]}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "last.ckpt"
+        torch.save(state, file, pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
+        with without_secrets(file, Governance()) as (clean, found):
+            assert found >= 1
+            assert clean.stat().st_size == file.stat().st_size
+            plain = secret if isinstance(secret, str) else secret.decode()
+            assert found_in(clean.read_bytes(), [("it", plain)]) == []
+            loaded = torch.load(clean, weights_only=False)
+            if is_zip:
+                with zipfile.ZipFile(clean) as archive:
+                    assert archive.testzip() is None
+    assert str(loaded["hyper"]).replace("kept-1", "*" * 6) == hidden(data(secret), secret)
+    assert torch.equal(loaded["state_dict"]["w"], weights)
+    assert torch.equal(loaded["state_dict"]["token"], weights[3:9])
+    assert torch.equal(loaded["auth"], weights[::2])
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_what_the_gate_masked_is_clean(lake_path: Path, tmp_path: Path, kind: str) -> None:
+    text, _ = SECRETS[kind]
+    data = pickle.dumps({"note": text, "notes": [text.encode()], "passwords": [text]})
+    clean, _ = masked_pickle(data, Governance())
+    assert masked_pickle(clean, Governance()) == (clean, 0)
+    (tmp_path / "state.pkl").write_bytes(clean)
+    storage = LakeStorage(lake_path)
+    storage.initialise()
+    storage.put_object(tmp_path / "state.pkl")
+    assert CliRunner().invoke(app, ["audit", str(lake_path)]).output == f"nothing found in {lake_path}\n"
+    storage.put_object_bytes(data)
+    assert CliRunner().invoke(app, ["audit", str(lake_path)]).exit_code == 1
+
+
 def test_an_innocent_pickle_stays() -> None:
     data = pickle.dumps({"lr": 0.1, "tokenizer": "bert", "key": "value", "epoch": 3})
     assert masked_pickle(data, Governance()) == (data, 0)
+    kinds = pickle.dumps({"kind": "password", "note": "kept", "names": ["password", "email", "age"]})
+    assert masked_pickle(kinds, Governance()) == (kinds, 0)

@@ -194,3 +194,18 @@ def test_a_wrong_level_is_refused(lake_path: Path) -> None:
         LDECallback(lake_path, capture="loud")
     with pytest.raises(ConfigurationError, match="minimal, standard, full"):
         Recorder(lake_path, project="p", capture="loud")
+
+
+def test_variables_that_are_denied_are_not_among_all_variables(
+    lake_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LakeStorage(lake_path)
+    storage.initialise()
+    storage.set_policy(storage.policy().changed("variables.deny", "PATIENT_*"))
+    monkeypatch.setenv("PATIENT_ID", "4711")
+    monkeypatch.setenv("SOME_VARIABLE", "some value")
+    record(lake_path, "full")
+    [event] = Lake(lake_path).sql("select message from events where kind = 'variables'").to_pylist()
+    variables = json.loads(event["message"])
+    assert "PATIENT_ID" not in variables
+    assert variables["SOME_VARIABLE"] == "some value"
