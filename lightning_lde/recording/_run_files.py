@@ -16,6 +16,7 @@ from lightning_lde.errors import StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance
+from lightning_lde.recording._known import Remembered
 from lightning_lde.recording._spool import NOTE_SUFFIX, SpoolHeader
 from lightning_lde.schema import Artifact, new_run_id, utc_now
 
@@ -155,12 +156,13 @@ class Notes:
             if note is not None:
                 note.unlink(missing_ok=True)
 
-    def write(self, folder: Path | None, header: SpoolHeader) -> None:
+    def write(self, folder: Path | None, header: SpoolHeader, governance: Governance) -> None:
         """Write the notes that are not written.
 
         Args:
             folder: The folder of the spool, None where there is no disk.
             header: Where the run's rows belong.
+            governance: Knows secrets.
         """
         if folder is None:
             return
@@ -168,28 +170,42 @@ class Notes:
             missing = [file for file, note in self._waiting.items() if note is None and file not in self._stored]
         for file in missing:
             with contextlib.suppress(OSError):
-                note = write_note(folder, header, file)
+                note = write_note(folder, Note(header, file, governance.remembered))
                 with self._lock:
                     self._waiting[file] = note
 
 
-def write_note(folder: Path, header: SpoolHeader, file: RunFile) -> Path:
+class Note(NamedTuple):
+    """What is kept of a file that the lake has not taken.
+
+    Attributes:
+        header: Where its row belongs.
+        file: The file.
+        remembered: The secrets that the process knew which wanted it stored.
+    """
+
+    header: SpoolHeader
+    file: RunFile
+    remembered: Remembered = Remembered()
+
+
+def write_note(folder: Path, note: Note) -> Path:
     """Write the note of one file; whoever reads it sees all of it.
 
     Raises:
         OSError: If the disk does not take it.
     """
     # Its row gets a writer of its own: the same name in the lake however often it is sent.
-    own = asdict(replace(header, writer=new_run_id(), number=0))
-    text = json.dumps({"header": own, "file": asdict(file)})
+    own = replace(note.header, writer=new_run_id(), number=0)
+    text = json.dumps({name: asdict(part) for name, part in note._replace(header=own)._asdict().items()})
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}{NOTE_SUFFIX}"
     newborn = path.with_suffix(".new")
     newborn.write_text(text)
     return newborn.replace(path)
 
 
-def read_note(path: Path) -> tuple[SpoolHeader, RunFile]:
-    """Where the row of a noted file belongs, and the file.
+def read_note(path: Path) -> Note:
+    """The note of one file.
 
     Raises:
         OSError: If the note cannot be read.
@@ -197,6 +213,7 @@ def read_note(path: Path) -> tuple[SpoolHeader, RunFile]:
     """
     try:
         note = json.loads(path.read_text())
-        return SpoolHeader(**note["header"]), RunFile(**note["file"])
-    except (KeyError, TypeError, ValueError) as error:
+        header, remembered = SpoolHeader.from_dict(note["header"]), Remembered(**note.get("remembered", {}))
+        return Note(header, RunFile(**note["file"]), remembered)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a readable note of a file") from error
