@@ -69,7 +69,7 @@ class Remembered:
         """
         if not self.hashes:
             return []
-        here = {_hash_of(value, self.salt) for value in known}
+        here = {slow_hash(value, self.salt) for value in known}
         return sorted(name for name, digest in self.hashes.items() if digest not in here)
 
 
@@ -80,10 +80,15 @@ def remember(known: Mapping[str, str]) -> Remembered:
         known: The name of each secret.
     """
     salt = secrets.token_hex(16)
-    return Remembered(salt, {name: _hash_of(value, salt) for value, name in known.items()})
+    return Remembered(salt, {name: slow_hash(value, salt) for value, name in known.items()})
 
 
 @functools.lru_cache(maxsize=1000)
-def _hash_of(value: str, salt: str) -> str:
-    # Slow: a password may be short, and the hash waits on a disk.
+def slow_hash(value: str, salt: str) -> str:
+    """A hash for a disk, of what may be short; it takes some hundredths of a second.
+
+    Args:
+        value: The text.
+        salt: Makes it a hash of one process.
+    """
     return hashlib.pbkdf2_hmac("sha256", value.encode("utf-8", "surrogatepass"), salt.encode(), _ROUNDS).hex()

@@ -35,13 +35,15 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def left_behind(tmp_path: Path, **variables: str) -> Path:
+def left_behind(tmp_path: Path, *, directory: str = ".", **variables: str) -> Path:
     """The lake of a run that died before there was one, with a file that holds a secret under an innocent name."""
     disk, folder = tmp_path / "disk", tmp_path / "folder"
     disk.write_text("no folder")
     folder.mkdir()
-    (folder / "state.pkl").write_bytes(pickle.dumps({"note": KNOWN, "lr": 0.1}))
-    command = [sys.executable, "-c", PROGRAM, str(disk / "lake"), str(folder / "state.pkl")]
+    file = folder / directory / "state.pkl"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(pickle.dumps({"note": KNOWN, "lr": 0.1}))
+    command = [sys.executable, "-c", PROGRAM, str(disk / "lake"), str(file)]
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path), **variables}
     assert subprocess.run(command, cwd=folder, env=environment, check=False).returncode == -signal.SIGKILL
     disk.unlink()
@@ -103,6 +105,19 @@ def test_a_file_that_is_gone_waits_for_nobody(tmp_path: Path, own_spool: Path) -
     (tmp_path / "folder" / "state.pkl").unlink()
     assert {outcome.error for outcome in sync(own_spool)} == {None}
     assert [place for place, data in all_bytes(lake_path) if KNOWN.encode() in data] == []
+    assert list(own_spool.iterdir()) == []
+
+
+def test_a_file_is_found_again_whose_path_holds_secrets(tmp_path: Path, own_spool: Path) -> None:
+    token = "gh" + "p_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    lake_path = left_behind(tmp_path, directory=f"of {token} and {KNOWN}", DB_PASSWORD=KNOWN)
+    (tmp_path / "folder" / f"of {token} and another").mkdir()
+    (tmp_path / "folder" / f"of {token} and another" / "state.pkl").write_bytes(b"of somebody else")
+    for word in (token.encode(), KNOWN.encode()):
+        assert [place for place, data in all_bytes(own_spool) if word in data] == []
+    assert list(sync_spools(own_spool, lambda url, _: LakeStorage(url), without_known_secrets=True)) != []
+    [data] = stored(lake_path)
+    assert pickle.loads(data) == {"note": KNOWN, "lr": 0.1}
     assert list(own_spool.iterdir()) == []
 
 
