@@ -93,16 +93,19 @@ class Policy:
     def takes_parameter(self, key: str) -> bool:
         """Whether a parameter of that dotted key is recorded; a glob means the whole key or parts of it between dots.
 
+        On a command line `--patient-id` is `patient_id`: either spelling counts.
+
         Example:
             >>> policy = Policy(parameters_deny=("patient*",))
             >>> policy.takes_parameter("lr"), policy.takes_parameter("data.patient_id")
             (True, False)
         """
-        return _takes(_parts(key), self.parameters_allow, self.parameters_deny)
+        names = {*_parts(key), *_parts(key.replace("-", "_"))}
+        return _takes(names, self.parameters_allow, self.parameters_deny)
 
     def takes_variable(self, name: str) -> bool:
         """Whether an environment variable is recorded, if the level of capture takes it."""
-        return _takes([name], self.variables_allow, self.variables_deny)
+        return _takes({name}, self.variables_allow, self.variables_deny)
 
 
 def new_policy() -> Policy:
@@ -179,7 +182,7 @@ def _parts(key: str) -> list[str]:
     return [".".join(parts[at:end]) for at in range(len(parts)) for end in range(at + 1, len(parts) + 1)]
 
 
-def _takes(names: list[str], allow: tuple[str, ...], deny: tuple[str, ...]) -> bool:
+def _takes(names: set[str], allow: tuple[str, ...], deny: tuple[str, ...]) -> bool:
     def matches(globs: tuple[str, ...]) -> bool:
         return any(fnmatchcase(name.lower(), glob.lower()) for name in names for glob in globs)
 

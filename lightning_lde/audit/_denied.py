@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.audit._findings import POLICY, Finding, finding, says
 from lightning_lde.policy import Policy
-from lightning_lde.recording import NOT_AT_MINIMAL, VARIABLES, taken_arguments
+from lightning_lde.recording import NOT_AT_MINIMAL, VARIABLES, arguments_taken
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +74,7 @@ def _arguments(words: Any, run_id: str | None, file: str, policy: Policy) -> Ite
         return
     minimal = policy.capture == "minimal"
     kind = "argument at level minimal" if minimal else "denied parameter"
-    for word, taken in zip(words, taken_arguments(words, policy.takes_parameter, minimal=minimal), strict=True):
+    for word, taken in zip(words, arguments_taken(words, policy.takes_parameter, minimal=minimal), strict=True):
         if str(word) != str(taken) and says(str(word).partition("=")[2] or str(word)):
             yield finding("runs", run_id, "argv", kind, str(word), file, POLICY)
 

@@ -32,6 +32,7 @@ from lightning_lde.capture._secrets import (
 from lightning_lde.capture._seeds import capture_seeds
 from lightning_lde.capture._settings import constructor_hparams, describe_pipeline_config
 from lightning_lde.capture._shapes import Found
+from lightning_lde.capture._snapshot import rewritten_snapshot
 from lightning_lde.capture._used import ELSEWHERE
 from lightning_lde.capture._values import flatten_params, json_safe
 from lightning_lde.capture._weights import weights_fingerprint
@@ -78,6 +79,7 @@ __all__ = [
     "redact_argv",
     "redact_text",
     "restore_random_state",
+    "rewritten_snapshot",
     "source_folders",
     "weights_fingerprint",
     "with_later_imports",

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +68,7 @@ def capture_code(entry_point: str | None = None) -> Code:
     return capture_sources(entry_point).row
 
 
-def capture_sources(entry_point: str | None = None) -> CapturedCode:
+def capture_sources(entry_point: str | None = None, *, hide: Callable[[str], str] = str) -> CapturedCode:
     """What `capture_code` finds, together with the text of the sources that git does not keep.
 
     Inside a repository these are the sources that it neither tracks nor ignores; elsewhere the entry point and what it
@@ -77,6 +77,7 @@ def capture_sources(entry_point: str | None = None) -> CapturedCode:
 
     Args:
         entry_point: The program's file; None for the one this process runs.
+        hide: Takes out of the snapshot's names and texts what does not look like a secret and is known to be one.
 
     Returns:
         The row and the snapshot that it names.
@@ -87,7 +88,7 @@ def capture_sources(entry_point: str | None = None) -> CapturedCode:
     root = repository.root or _root_without_git(program, home)
     # The command line of a notebook is that of its kernel, and names a file with the key of its connections.
     words = [] if entry_point is not None or in_notebook() is not None else command_line()[1:]
-    snapshot = _snapshot(program, repository, root, words)
+    snapshot = _snapshot(program, repository, root, words, hide)
     facts: dict[str, Any] = {
         "commit": repository.ask("rev-parse", "--verify", "-q", "HEAD"),
         "branch": repository.ask("symbolic-ref", "--short", "-q", "HEAD"),
@@ -116,18 +117,21 @@ def source_folders() -> tuple[Path, Path] | None:
     return root, program.parent if program is not None and program.is_relative_to(root) else root
 
 
-def with_later_imports(code: CapturedCode, folders: tuple[Path, Path]) -> CapturedCode | None:
+def with_later_imports(
+    code: CapturedCode, folders: tuple[Path, Path], *, hide: Callable[[str], str] = str
+) -> CapturedCode | None:
     """The code of this process with the modules that it imported since then; files that are known stay as they were.
 
     Args:
         code: What `capture_sources` found in this process.
         folders: What `source_folders` found then.
+        hide: As for `capture_sources`.
 
     Returns:
         The larger code, None where nothing was imported that belongs to it.
     """
     imported = {clean_text(name): path for name, path in imported_sources(*folders)}
-    snapshot = extend_snapshot(Snapshot(code.row.untracked, code.snapshot), imported)
+    snapshot = extend_snapshot(Snapshot(code.row.untracked, code.snapshot), imported, hide)
     if snapshot is None:
         return None
     facts = {field.name: getattr(code.row, field.name) for field in dataclasses.fields(code.row)}
@@ -153,12 +157,19 @@ def _root_without_git(program: Path | None, home: Path | None) -> Path | None:
         return home
 
 
-def _snapshot(program: Path | None, repository: _Repository, root: Path | None, words: Sequence[str]) -> Snapshot:
+def _snapshot(
+    program: Path | None,
+    repository: _Repository,
+    root: Path | None,
+    words: Sequence[str],
+    hide: Callable[[str], str],
+) -> Snapshot:
     try:
         if root is None:
             return Snapshot([], None)
         used = used_sources(program, root, words)
-        return take_snapshot(used if repository.root is None else _outside_of_commits(repository, root, used, words))
+        sources = used if repository.root is None else _outside_of_commits(repository, root, used, words)
+        return take_snapshot(sources, hide)
     except Exception:
         # A folder that changes meanwhile, or cannot be read: the rest is worth having.
         return Snapshot([], None)

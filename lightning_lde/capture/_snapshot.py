@@ -9,7 +9,8 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,47 +67,79 @@ class Snapshot:
         return None if self.archive is None else hashlib.sha256(self.archive).hexdigest()
 
 
-def take_snapshot(sources: Mapping[str, Path]) -> Snapshot:
-    """Read source files; what looks like a secret in them is replaced.
+def take_snapshot(sources: Mapping[str, Path], hide: Callable[[str], str] = str) -> Snapshot:
+    """Read source files; what looks like a secret in them, or in their names, is replaced.
 
     Files that are no text are left out. Those of more than 256 KiB, what is above 8 MiB in all, and files named like
     secrets are listed, but not kept.
 
     Args:
         sources: Files by the names that they get, the important ones first.
+        hide: Takes out of a name or a text what does not look like a secret and is known to be one.
 
     Returns:
         The list and the archive.
     """
-    return _extended(Snapshot([], None), sources, notebook_cells())
+    return _extended(Snapshot([], None), sources, notebook_cells(), hide)
 
 
-def extend_snapshot(snapshot: Snapshot, sources: Mapping[str, Path]) -> Snapshot | None:
+def extend_snapshot(
+    snapshot: Snapshot, sources: Mapping[str, Path], hide: Callable[[str], str] = str
+) -> Snapshot | None:
     """A snapshot with further files; what it has already stays as it is.
 
     Args:
         snapshot: The snapshot.
         sources: Files by their names.
+        hide: As for `take_snapshot`.
 
     Returns:
         The larger one, None where there is nothing that was not listed before.
     """
     listed = {row["path"] for row in snapshot.files}
-    later = {name: path for name, path in sources.items() if name not in listed}
+    later = {name: path for name, path in sources.items() if redact_text(hide(name)) not in listed}
     if not later or len(listed) >= LARGEST_LIST:
         return None
-    extended = _extended(snapshot, later, "")
+    extended = _extended(snapshot, later, "", hide)
     return None if len(extended.files) == len(snapshot.files) else extended
 
 
-def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str) -> Snapshot:
+def rewritten_snapshot(archive: bytes, change: Callable[[str], str]) -> tuple[bytes, set[str]]:
+    """A snapshot with other names and texts.
+
+    Args:
+        archive: The archive of a snapshot.
+        change: Makes a name or a text fit to be stored.
+
+    Returns:
+        The archive, the same bytes where nothing changes; and the names, as they are now, of files whose text changed.
+
+    Raises:
+        ValueError: If it is no archive of texts.
+    """
+    try:
+        before = _members(archive)
+    except (EOFError, OSError, tarfile.TarError, zlib.error) as error:
+        raise ValueError(f"a snapshot of {len(archive)} bytes cannot be unpacked: {error}") from error
+    after: dict[str, tuple[bytes, int]] = {}
+    changed = set()
+    for name, (content, mode) in before.items():
+        safe_name, safe = change(name), change(content.decode("utf-8")).encode()
+        after[safe_name] = safe, mode
+        if safe != content:
+            changed.add(safe_name)
+    return (archive if after == before else _archive(after)), changed
+
+
+def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str, hide: Callable[[str], str]) -> Snapshot:
     files = list(snapshot.files)
     members = {} if snapshot.archive is None else _members(snapshot.archive)
     room = LARGEST_SNAPSHOT_BYTES - sum(len(text) for text, _ in members.values())
     pace = Pace(gently=True)
     chosen = list(sources.items())
-    for name, path in chosen[:LARGEST_LIST]:
-        row, text = _read(path, name, room, pace)
+    for unsafe_name, path in chosen[:LARGEST_LIST]:
+        name = redact_text(hide(unsafe_name))
+        row, text = _read(path, name, room, pace, hide)
         if row is not None:
             files.append(row)
         if text is not None:
@@ -117,7 +150,7 @@ def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str) -> Sn
         note = f"{len(chosen) - LARGEST_LIST} more files are not listed"
         files.append({"path": "…", "sha256": None, "size_bytes": None, "in_snapshot": False, "note": note})
     if cells:
-        text = redact_text(cells, pace).encode()
+        text = redact_text(hide(cells), pace).encode()
         members[CELLS] = (text, 0o644)
         files.append(_row(CELLS, hashlib.sha256(cells.encode()).hexdigest(), len(text), True, "cells that were run"))
     return Snapshot(files, _archive(members) if members else None)
@@ -140,7 +173,9 @@ def _row(path: str, sha256: str | None, size: int | None, kept: bool, note: str 
     return {"path": path, "sha256": sha256, "size_bytes": size, "in_snapshot": kept, "note": note}
 
 
-def _read(path: Path, name: str, room: int, pace: Pace) -> tuple[dict[str, Any] | None, bytes | None]:
+def _read(
+    path: Path, name: str, room: int, pace: Pace, hide: Callable[[str], str]
+) -> tuple[dict[str, Any] | None, bytes | None]:
     try:
         if path.is_symlink():
             return _row(name, None, None, False, "a link"), None
@@ -161,7 +196,7 @@ def _read(path: Path, name: str, room: int, pace: Pace) -> tuple[dict[str, Any] 
         note = f"the snapshot would be larger than {LARGEST_SNAPSHOT_BYTES} bytes"
         return _row(name, digest, size, False, note), None
     pace.breathe()
-    safe = redact_text(text, pace)
+    safe = redact_text(hide(text), pace)
     return _row(name, digest, size, True, None if safe == text else "redacted"), safe.encode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -70,18 +71,28 @@ def sql(words: tuple[str, ...], form: str, options: tuple[str, ...]) -> None:
 
 @click.command()
 @click.argument("spool", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--without-known-secrets",
+    is_flag=True,
+    help="Store checkpoints and files although secrets that the run had in its variables are not set here.",
+)
 @storage_options
-def sync(spool: Path | None, options: tuple[str, ...]) -> None:
+def sync(spool: Path | None, options: tuple[str, ...], *, without_known_secrets: bool) -> None:
     """Send what runs that died, or never reached their lake, left on this machine.
 
-    SPOOL is the folder of all spools; without it the one of this user. Runs that are alive are left alone.
+    SPOOL is the folder of all spools; without it the one of this user. Runs that are alive are left alone. A file
+    waits where a variable that held a secret while it was written is not set here: the secret could not be found.
     """
     from lightning_lde.lake import LakeStorage
     from lightning_lde.recording import spool_root, sync_spools
 
     root = spool or spool_root()
     failed = rows = 0
-    for outcome in sync_spools(root, lambda url, kept: LakeStorage(url, {**kept, **parsed_options(options)})):
+
+    def opened(url: str, kept: dict[str, Any]) -> LakeStorage:
+        return LakeStorage(url, {**kept, **parsed_options(options)})
+
+    for outcome in sync_spools(root, opened, without_known_secrets=without_known_secrets):
         rows += outcome.rows
         failed += outcome.error is not None
         what = f"{outcome.rows} rows" if outcome.error is None else f"not sent: {' '.join(outcome.error.split())}"

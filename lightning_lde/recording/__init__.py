@@ -2,7 +2,7 @@
 
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._episodes import episode_rows
-from lightning_lde.recording._governance import KEYS_OF_OTHERS, NOT_AT_MINIMAL, VARIABLES, WITHHELD, taken_arguments
+from lightning_lde.recording._governance import KEYS_OF_OTHERS, NOT_AT_MINIMAL, VARIABLES
 from lightning_lde.recording._manifests import keep_manifest, write_manifest
 from lightning_lde.recording._process import describe_process, link_run
 from lightning_lde.recording._recorder import Recorder
@@ -10,6 +10,7 @@ from lightning_lde.recording._results import add_results
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
 from lightning_lde.recording._spool import Rows, spool_root, spooled
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
+from lightning_lde.recording._withheld import WITHHELD, arguments_taken
 from lightning_lde.recording._words import check_interval, words_of
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RunState",
     "SyncOutcome",
     "add_results",
+    "arguments_taken",
     "blocks_to_tables",
     "check_interval",
     "describe_process",
@@ -33,7 +35,6 @@ __all__ = [
     "spool_root",
     "spooled",
     "sync_spools",
-    "taken_arguments",
     "words_of",
     "write_manifest",
 ]

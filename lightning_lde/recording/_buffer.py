@@ -33,7 +33,7 @@ class Buffer:
     """
 
     def __init__(self) -> None:
-        self._records: deque[tuple[str, Record]] = deque()
+        self._records: deque[tuple[str, Record, SmallObject | None]] = deque()
         self._objects: deque[SmallObject] = deque()
         self._refused: deque[str] = deque()
         self._groups: dict[tuple[Any, ...], _Group] = {}
@@ -44,7 +44,11 @@ class Buffer:
 
     def add(self, table: str, *records: Record) -> None:
         """Add rows of a table."""
-        self._records.extend((table, record) for record in records)
+        self._records.extend((table, record, None) for record in records)
+
+    def add_with_object(self, table: str, record: Record, item: SmallObject) -> None:
+        """Add a row and the object that it names; whoever takes one takes the other with it."""
+        self._records.append((table, record, item))
 
     def add_object(self, item: SmallObject) -> None:
         """Add an object; the rows that name it come after it."""
@@ -107,8 +111,10 @@ class Buffer:
             One Arrow table per table of the lake, and a sentence for each row that cannot be stored.
         """
         rows: dict[str, list[Record]] = defaultdict(list)
-        for table, record in _taken(self._records):
+        for table, record, item in _taken(self._records):
             rows[table].append(record)
+            if item is not None:
+                self._objects.append(item)
         tables: dict[str, pa.Table] = {}
         refused: list[str] = []
         for table, records in rows.items():

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.capture import REDACTED, find_secrets, hide_emails, hide_names, is_secret_key, redact, redact_text
+from lightning_lde.capture import (
+    REDACTED,
+    find_secrets,
+    hide_emails,
+    hide_names,
+    is_secret_key,
+    people_here,
+    redact,
+    redact_text,
+    rewritten_snapshot,
+)
 from lightning_lde.policy import Policy
 from lightning_lde.recording._blocks import MetricBlock
+from lightning_lde.recording._known import Remembered, can_be_known, remember
+from lightning_lde.recording._objects import SmallObject
 from lightning_lde.recording._spool import Rows
+from lightning_lde.recording._summary import renamed_summary
+from lightning_lde.recording._withheld import WITHHELD, arguments_taken, settings_taken
 from lightning_lde.schema import canonical_json, json_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-WITHHELD = "<withheld>"
-"""What stands in place of a value that the level of capture or the policy does not take."""
 
 VARIABLES = "variables"
 """The kind of the event that holds all environment variables, at the level ``full``."""
@@ -33,9 +43,7 @@ NOT_AT_MINIMAL = {
 }
 """Columns that are null at the level ``minimal``, and what they hold."""
 
-_SHORTEST_KNOWN = 8
-# Names of metrics are made safe when they are logged; a summary may have a hundred thousand of them.
-_SAFE_ALREADY = {("runs", "summary")}
+_COMMAND = "command"
 
 
 class Governance:
@@ -46,15 +54,23 @@ class Governance:
 
     Args:
         level: The level of capture, a word of ``policy.LEVELS``.
-        known: Values that are secrets wherever they stand.
+        known: Values that are secrets wherever they stand, as a rule with the name of each.
+        people: Kinds and names of the users and machines that are to be hidden beside those of this process.
     """
 
-    def __init__(self, level: str = "full", known: Iterable[str] = ()) -> None:
+    def __init__(self, level: str = "full", known: Iterable[str] = (), people: Iterable[tuple[str, str]] = ()) -> None:
         self._given = level
-        self._known = tuple(sorted({value for value in known if _can_be_known(value)}, key=len, reverse=True))
+        named = known if isinstance(known, Mapping) else dict.fromkeys(known, "")
+        self._named = {value: name for value, name in named.items() if can_be_known(value)}
+        self._known = tuple(sorted(self._named, key=len, reverse=True))
+        others = set(people)
+        # None: those of this process, which are looked up when they are needed.
+        self._people = tuple(sorted(others | set(people_here()), key=_longest_first)) if others else None
         self._rules = Policy(emails="keep", names="keep")
         self.is_known = False
         self._words = functools.lru_cache(maxsize=10_000)(self._clean)
+        # Of archives that were changed: the id of what is stored in their place, and which of its files changed.
+        self._rewritten: dict[str, tuple[str | None, set[str]]] = {}
 
     def learn(self, policy: Policy) -> None:
         """Take over the policy of the lake."""
@@ -67,12 +83,24 @@ class Governance:
         """The level of capture, as far as the policy is known."""
         return self._rules.level(self._given)
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The values that are secrets wherever they stand."""
+        return self._known
+
+    @functools.cached_property
+    def remembered(self) -> Remembered:
+        """Which secrets are known here, for whoever stores something later; it takes some hundredths of a second."""
+        return remember(self._named)
+
     def apply(self, rows: Rows) -> Rows:
         """The same rows, fit to be written."""
+        # Before the rows that name them: an archive that is changed has another id.
+        objects = [self._object(item) for item in rows.objects if item.at_minimal or self.level != "minimal"]
         tables = {table: self.table(table, part) for table, part in rows.tables.items()}
         kept = {table: part for table, part in tables.items() if part.num_rows}
-        objects = [item for item in rows.objects if item.at_minimal or self.level != "minimal"]
-        return Rows(kept, [self._block(block) for block in rows.metrics], objects)
+        blocks = [self._block(block) for block in rows.metrics]
+        return Rows(kept, blocks, [item for item in objects if item is not None])
 
     def table(self, table: str, rows: pa.Table) -> pa.Table:
         """Rows of one table, fit to be written; rows that the policy does not take are left out."""
@@ -80,21 +108,40 @@ class Governance:
 
         rows = self._taken(table, rows)
         as_json = json_columns(table)
+        own: dict[tuple[str, str], Callable[[str], str]] = {
+            ("runs", "summary"): self._summary,
+            ("runs", "project"): self.project,
+        }
         for number, column in enumerate(rows.schema):
-            if not pa.types.is_string(column.type) or (table, column.name) in _SAFE_ALREADY:
+            if not pa.types.is_string(column.type):
                 continue
             cells = rows.column(number).to_pylist()
-            change = functools.partial(self._json, table, column.name) if column.name in as_json else self.text
+            if column.name in as_json:
+                change = own.get((table, column.name), functools.partial(self._json, table, column.name))
+            else:
+                change = own.get((table, column.name), self.text)
             changed = [None if cell is None else change(cell) for cell in cells]
             if self.level == "minimal" and (table, column.name) in NOT_AT_MINIMAL:
                 changed = [None] * len(cells)
             if changed != cells:
                 rows = rows.set_column(number, column, pa.array(changed, column.type))
+        if table == "code":
+            return self._renamed(rows)
         return self._masked_params(rows) if table == "params" else rows
 
     def text(self, text: str) -> str:
         """A text without secrets, and with people named as the policy says."""
         return self._words(text) if len(text) < 500 else self._clean(text)
+
+    def project(self, name: str) -> str:
+        """A project's name without secrets. Whatever the policy says of people, the name of a partition stays."""
+        return redact_text(self.without_known(name))
+
+    def without_known(self, text: str) -> str:
+        """A text without the values that are secrets wherever they stand."""
+        for value in self._known:
+            text = text.replace(value, REDACTED)
+        return text
 
     def secrets_in(self, text: str) -> list[tuple[int, int]]:
         """Where secrets stand in a text; those that are known and those that look like one."""
@@ -107,16 +154,69 @@ class Governance:
         return sorted(spans)
 
     def _clean(self, text: str) -> str:
-        for value in self._known:
-            text = text.replace(value, REDACTED)
-        return self._people(redact_text(text))
+        return self._without_people(redact_text(self.without_known(text)))
 
-    def _people(self, text: str) -> str:
+    def _without_people(self, text: str) -> str:
         emails, names = self._rules.emails, self._rules.names
         if self.level == "minimal":
             # Without a salt there are no pseudonyms: names go.
             emails, names = (("pseudonymise" if how == "keep" else how) for how in (emails, names))
-        return hide_names(hide_emails(text, emails, self._rules.salt), names, self._rules.salt)
+        return self._without(text, emails, names)
+
+    def _without(self, text: str, emails: str, names: str) -> str:
+        return hide_names(hide_emails(text, emails, self._rules.salt), names, self._rules.salt, self._people)
+
+    def _source(self, text: str) -> str:
+        """A source, or its name: a program that calls somebody by a pseudonym may not run again, so people stay.
+
+        Where the policy says that they shall go, they go.
+        """
+        if self.level == "minimal":
+            return self._without_people(self.without_known(text))
+        emails, names = ("drop" if how == "drop" else "keep" for how in (self._rules.emails, self._rules.names))
+        return self._without(self.without_known(text), emails, names)
+
+    def _object(self, item: SmallObject) -> SmallObject | None:
+        if not item.is_archive:
+            return item
+        try:
+            data, changed = rewritten_snapshot(item.data, self._source)
+        except ValueError:
+            # What cannot be looked into is not stored.
+            self._rewritten[item.object_id] = None, set()
+            return None
+        if data is item.data:
+            return item
+        safe = item._replace(data=data)
+        self._rewritten[item.object_id] = safe.object_id, changed
+        return safe
+
+    def _renamed(self, rows: pa.Table) -> pa.Table:
+        """Rows of code whose snapshots were changed, with the id of what is stored and the files that differ."""
+        if not self._rewritten or not {"snapshot_object", "untracked"} <= set(rows.column_names):
+            return rows
+        ids, files = (rows.column(name).to_pylist() for name in ("snapshot_object", "untracked"))
+        changes = [self._rewritten.get(object_id) if object_id else None for object_id in ids]
+        if not any(changes):
+            return rows
+        stored = [change[0] if change else object_id for object_id, change in zip(ids, changes, strict=True)]
+        listed = [
+            _noted(text, change[1]) if change and text else text for text, change in zip(files, changes, strict=True)
+        ]
+        return _with_cells(_with_cells(rows, "snapshot_object", stored), "untracked", listed)
+
+    def _summary(self, text: str) -> str:
+        """Names of metrics lost what looks like a secret when they were logged; there may be a hundred thousand."""
+        try:
+            rows = json.loads(text)
+        except ValueError:
+            return self.text(text)
+        if not isinstance(rows, dict):
+            return canonical_json(_mapped(rows, self.text))
+        together = "\n".join(rows)
+        if self._without_people(self.without_known(together)) == together:
+            return text
+        return canonical_json(renamed_summary(rows, self.text))
 
     def _block(self, block: MetricBlock) -> MetricBlock:
         names = tuple(map(self.text, block.names))
@@ -128,52 +228,68 @@ class Governance:
         except ValueError:
             return self.text(text)
         value = self._withheld(table, column, value)
-        return canonical_json(_mapped(value if column in KEYS_OF_OTHERS else redact(value), self.text))
+        safe = value if column in KEYS_OF_OTHERS else redact(value)
+        if (table, column) == ("code", "untracked") and isinstance(safe, list):
+            # In the snapshot a file has the same name.
+            return canonical_json([_mapped(one, self._source if _is_kept(one) else self.text) for one in safe])
+        return canonical_json(_mapped(safe, self.text))
 
     def _withheld(self, table: str, column: str, value: Any) -> Any:
         rules, minimal = self._rules, self.level == "minimal"
         if (table, column) == ("runs", "argv") and isinstance(value, list):
-            return taken_arguments(value, rules.takes_parameter, minimal=minimal)
+            return arguments_taken(value, rules.takes_parameter, minimal=minimal)
         if (table, column) == ("environments", "variables") and isinstance(value, dict):
             return {} if minimal else {name: item for name, item in value.items() if rules.takes_variable(name)}
         if (table, column) == ("pipeline_configs", "hparams"):
-            return _without(value, rules.takes_parameter, "")
+            return settings_taken(value, rules.takes_parameter)
+        if (table, column) == ("code", "launch") and isinstance(value, dict) and minimal:
+            # The words behind `python -c` are the command line.
+            return {**value, "target": WITHHELD} if value.get("kind") == _COMMAND else value
         return value
 
     def _taken(self, table: str, rows: pa.Table) -> pa.Table:
+        """The rows that the policy takes, and of those with values inside of values what it takes of these."""
         import pyarrow as pa
 
         if table == "params":
-            keep = [self._rules.takes_parameter(key) for key in rows.column("key").to_pylist()]
+            keys, cells, kinds = (rows.column(name).to_pylist() for name in ("key", "value_text", "type"))
+            keep = [self._rules.takes_parameter(key) for key in keys]
+            changed = [
+                self._inside_param(key, text) if kind == "json" and text else text
+                for key, text, kind in zip(keys, cells, kinds, strict=True)
+            ]
+            rows = _with_cells(rows, "value_text", changed) if changed != cells else rows
         elif table == "events":
-            keep = [kind != VARIABLES or self.level == "full" for kind in rows.column("kind").to_pylist()]
+            kinds, cells = (rows.column(name).to_pylist() for name in ("kind", "message"))
+            keep = [kind != VARIABLES or self.level == "full" for kind in kinds]
+            changed = [
+                self._inside_event(message) if kind == VARIABLES and message else message
+                for kind, message in zip(kinds, cells, strict=True)
+            ]
+            rows = _with_cells(rows, "message", changed) if changed != cells else rows
         else:
             return rows
-        rows = rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
-        return self._variables_taken(rows) if table == "events" else rows
+        return rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
 
-    def _variables_taken(self, rows: pa.Table) -> pa.Table:
-        """The event that holds all variables, without those that the policy does not take."""
-        import pyarrow as pa
+    def _inside_param(self, key: str, text: str) -> str:
+        """The value of a parameter without the settings in it that the policy does not take."""
+        if self._rules.parameters_allow == ("*",) and not self._rules.parameters_deny:
+            return text
+        try:
+            return canonical_json(settings_taken(json.loads(text), self._rules.takes_parameter, f"{key}."))
+        except ValueError:
+            return WITHHELD
 
-        kinds, messages = (rows.column(name).to_pylist() for name in ("kind", "message"))
-        taken = [
-            self._variables(message) if kind == VARIABLES else message
-            for kind, message in zip(kinds, messages, strict=True)
-        ]
-        if taken == messages:
-            return rows
-        number = rows.schema.get_field_index("message")
-        return rows.set_column(number, rows.schema.field(number), pa.array(taken, rows.schema.field(number).type))
-
-    def _variables(self, message: str) -> str:
+    def _inside_event(self, message: str) -> str:
+        """All variables of the environment without those that the policy does not take."""
         try:
             variables = json.loads(message)
         except ValueError:
             return message
         if not isinstance(variables, dict):
             return message
-        return canonical_json({name: value for name, value in variables.items() if self._rules.takes_variable(name)})
+        taken = {name: value for name, value in variables.items() if self._rules.takes_variable(name)}
+        return canonical_json(_mapped(redact(taken), self.text))
 
     def _masked_params(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
@@ -200,63 +316,29 @@ class Governance:
         return rows
 
 
-def secrets_around(storage_options: Mapping[str, Any] | None = None) -> set[str]:
-    """Values that are secrets because of the name under which this process got them.
+def _with_cells(rows: pa.Table, column: str, cells: list[Any]) -> pa.Table:
+    import pyarrow as pa
 
-    Args:
-        storage_options: Options of the lake's storage.
-    """
-    named = {**os.environ, **{str(key): value for key, value in (storage_options or {}).items()}}
-    values = {str(value) for name, value in named.items() if isinstance(value, str) and is_secret_key(name)}
-    of_storage = (storage_options or {}).get("key")
-    return values | ({of_storage} if isinstance(of_storage, str) else set())
+    number = rows.schema.get_field_index(column)
+    field = rows.schema.field(number)
+    return rows.set_column(number, field, pa.array(cells, field.type))
 
 
-def _can_be_known(value: str) -> bool:
-    """Whether a secret is so rare a word that it can be replaced wherever it stands."""
-    mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
-    return len(value) >= _SHORTEST_KNOWN and (mixed or len(value) >= 2 * _SHORTEST_KNOWN) and "\n" not in value
+def _noted(files: str, changed: set[str]) -> str:
+    """The list of a snapshot's files, which says of those that were changed that they are not as they were."""
+    rows = json.loads(files)
+    for row in rows:
+        if _is_kept(row) and row.get("path") in changed and row.get("note") is None:
+            row["note"] = "redacted"
+    return canonical_json(rows)
 
 
-def taken_arguments(words: list[Any], takes: Callable[[str], bool], *, minimal: bool) -> list[Any]:
-    """A command line without the values of what is not taken; with none at all at the level ``minimal``.
-
-    Args:
-        words: The words, as in ``sys.argv``.
-        takes: Whether a parameter of that name is taken.
-        minimal: Whether the level is ``minimal``.
-
-    Returns:
-        As many words, `WITHHELD` in place of values.
-    """
-    kept: list[Any] = words[:1]
-    hides = False
-    for word in map(str, words[1:]):
-        name, equals, _ = word.partition("=")
-        is_flag = word.startswith("-") and not word[1:2].isdigit()
-        denied = minimal or not takes(name.lstrip("-+~"))
-        if equals and (is_flag or "=" in word) and denied:
-            kept.append(f"{name}={WITHHELD}")
-        elif not is_flag and (minimal or hides):
-            kept.append(WITHHELD)
-        else:
-            kept.append(word)
-        hides = is_flag and not equals and not takes(name.lstrip("-"))
-    return kept
+def _is_kept(file: Any) -> bool:
+    return isinstance(file, dict) and bool(file.get("in_snapshot"))
 
 
-def _without(value: Any, takes: Callable[[str], bool], prefix: str) -> Any:
-    if not isinstance(value, dict):
-        return value
-    kept = {}
-    for key, item in value.items():
-        if isinstance(item, dict) and item:
-            # A group is what is left of it.
-            if rest := _without(item, takes, f"{prefix}{key}."):
-                kept[key] = rest
-        elif takes(prefix + key):
-            kept[key] = item
-    return kept
+def _longest_first(person: tuple[str, str]) -> tuple[int, tuple[str, str]]:
+    return -len(person[1]), person
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning_lde.capture import people_here
 from lightning_lde.recording._blocks import MetricBlock
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._governance import Governance
@@ -59,6 +61,8 @@ class Journal:
         """The parcels, on the disk from the first use on."""
         with self._lock:
             if self._outbox is None:
+                # Whoever sends what is left here may be somebody else on another machine.
+                self.header = replace(self.header, people=people_here())
                 self._outbox = Outbox(spool_root(), self.header)
             return self._outbox
 
@@ -97,9 +101,11 @@ class Journal:
         with self._lock:
             self._taken += self._buffer.take_metrics()
             if self._taken:
-                self.outbox.add(self.governance.apply(Rows(metrics=self._taken)))
-                taken, self._taken = self._taken, []
-                self.summary.add(taken)
+                rows = self.governance.apply(Rows(metrics=self._taken))
+                self.outbox.add(rows)
+                self._taken = []
+                # Under the names that are written, and not under those that were logged.
+                self.summary.add(rows.metrics)
             self._tell(self._buffer.take_refused())
 
     def drop(self) -> None:

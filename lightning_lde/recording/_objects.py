@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
-_ALWAYS, _NOT_AT_MINIMAL = b"+", b"-"
+# Whether the level `minimal` takes it, and whether it is an archive of sources.
+_MARKS = {(True, False): b"+", (False, False): b"-", (True, True): b"A", (False, True): b"a"}
+_MEANINGS = {mark: meaning for meaning, mark in _MARKS.items()}
 
 
 class SmallObject(NamedTuple):
@@ -13,17 +16,25 @@ class SmallObject(NamedTuple):
     Attributes:
         data: Its content.
         at_minimal: Whether the level of capture ``"minimal"`` takes it.
+        is_archive: Whether it is an archive of sources, whose names and texts pass the gate.
     """
 
     data: bytes
     at_minimal: bool = True
+    is_archive: bool = False
+
+    @property
+    def object_id(self) -> str:
+        """Its id among the objects of a lake."""
+        return hashlib.sha256(self.data).hexdigest()
 
 
 def encode_object(item: SmallObject) -> list[bytes]:
     """An object as the pieces of a frame."""
-    return [_ALWAYS if item.at_minimal else _NOT_AT_MINIMAL, item.data]
+    return [_MARKS[item.at_minimal, item.is_archive], item.data]
 
 
 def decode_object(content: memoryview) -> SmallObject:
     """The object of a frame."""
-    return SmallObject(bytes(content[1:]), bytes(content[:1]) == _ALWAYS)
+    at_minimal, is_archive = _MEANINGS.get(bytes(content[:1]), (False, False))
+    return SmallObject(bytes(content[1:]), at_minimal, is_archive)

@@ -17,17 +17,14 @@ if TYPE_CHECKING:
 def describe_process(recorder: Recorder) -> None:
     """Record where and from what code the open segment runs."""
     environment = capture.capture_environment()
-    folders, captured = capture.source_folders(), capture.capture_sources()
-    recorder.growing_code = None if folders is None else (captured, folders)
-    code, snapshot = captured
+    folders, code = capture.source_folders(), capture.capture_sources(hide=recorder.without_known_secrets)
+    recorder.growing_code = None if folders is None else (code, folders)
     seeds = {**capture.capture_seeds(), "random_state": recorder.random_state_id}
-    if snapshot is not None:
-        recorder.store_bytes(snapshot, at_minimal=False)
     recorder.record("environments", environment)
-    recorder.record("code", code)
+    recorder.record_code(code)
     recorder.update(
         environment_id=environment.environment_id,
-        code_id=code.code_id,
+        code_id=code.row.code_id,
         seed=seeds.get("PL_GLOBAL_SEED"),
         seeds=seeds,
         argv=capture.redact_argv(capture.command_line()),
@@ -35,7 +32,7 @@ def describe_process(recorder: Recorder) -> None:
     if recorder.capture_level == "full":
         recorder.add_event(VARIABLES, canonical_json(capture.redact(dict(sorted(os.environ.items())))))
     link_run(recorder, Relation.RAN_IN, "environment", environment.environment_id)
-    link_run(recorder, Relation.RAN_CODE, "code", code.code_id)
+    link_run(recorder, Relation.RAN_CODE, "code", code.row.code_id)
     if recorder.run.reproduces is not None:
         link_run(recorder, Relation.REPRODUCES, "run", recorder.run.reproduces)
 
@@ -45,13 +42,11 @@ def describe_later_imports(recorder: Recorder) -> None:
     if recorder.growing_code is None:
         return
     code, folders = recorder.growing_code
-    larger = capture.with_later_imports(code, folders)
+    larger = capture.with_later_imports(code, folders, hide=recorder.without_known_secrets)
     if larger is None:
         return
     recorder.growing_code = larger, folders
-    if larger.snapshot is not None:
-        recorder.store_bytes(larger.snapshot, at_minimal=False)
-    recorder.record("code", larger.row)
+    recorder.record_code(larger)
     recorder.update(code_id=larger.row.code_id)
     link_run(recorder, Relation.RAN_CODE, "code", larger.row.code_id)
 

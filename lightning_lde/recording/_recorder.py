@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 import time
@@ -26,8 +25,9 @@ from lightning_lde.lake import LakeStorage
 from lightning_lde.policy import check_level
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._delivery import Delivery
-from lightning_lde.recording._governance import Governance, secrets_around
+from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._journal import Journal
+from lightning_lde.recording._known import secrets_around
 from lightning_lde.recording._objects import SmallObject
 from lightning_lde.recording._present import PresentRun
 from lightning_lde.recording._process import begin_as_recorded, describe_later_imports, describe_process
@@ -125,6 +125,7 @@ class Recorder:
         address = reproducing.lake_address(lake)
         storage = address if isinstance(address, LakeStorage) else LakeStorage(address, storage_options)
         self._storage = storage
+        self._governance = Governance(capture, secrets_around(storage.given_options))
         self._on_error = on_error
         now = utc_now()
         writer = new_run_id()
@@ -132,7 +133,7 @@ class Recorder:
             run_id=writer,
             segment=-1,
             revision=0,
-            project=safe_words(project) or "",
+            project=self._governance.project(safe_words(project) or ""),
             experiment=safe_words(experiment),
             name=safe_words(name),
             tags=redact({str(key): str(value) for key, value in (tags or {}).items()}),
@@ -161,7 +162,6 @@ class Recorder:
             number=0,
             options=storage.public_options,
         )
-        self._governance = Governance(capture, secrets_around(storage.given_options))
         self._open_ways(header)
         self._journal.summary.restore(self._present.run.summary)
         self._on_sigterm: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -339,6 +339,18 @@ class Recorder:
         """Add rows of any table."""
         self._buffer.add(table, *records)
 
+    def record_code(self, code: CapturedCode) -> None:
+        """Add a row of code and the snapshot that it names; they travel together, since the gate may change both."""
+        if code.snapshot is None:
+            self.record("code", code.row)
+        else:
+            item = SmallObject(code.snapshot, at_minimal=False, is_archive=True)
+            self._buffer.add_with_object("code", code.row, item)
+
+    def without_known_secrets(self, text: str) -> str:
+        """A text without the values that are secrets because of the name under which this process got them."""
+        return self._governance.without_known(text)
+
     def log(
         self,
         values: Mapping[str, Any],
@@ -420,7 +432,14 @@ class Recorder:
             weights_id: The fingerprint of the weights in it; of a checkpoint it is found out where it is not given.
         """
         file = RunFile(
-            str(source.absolute()), path, kind, self.run_id, self.segment, score=score, weights_id=weights_id
+            source=str(source.absolute()),
+            # Whoever stores it may know fewer secrets than this process.
+            path=self.without_known_secrets(path),
+            kind=kind,
+            run_id=self.run_id,
+            segment=self.segment,
+            score=score,
+            weights_id=weights_id,
         )
         self._delivery.store(file.as_it_is_now(), self._record_file)
 
@@ -456,18 +475,18 @@ class Recorder:
 
         self._delivery.write(name, write, taken)
 
-    def store_bytes(self, data: bytes, *, at_minimal: bool = True) -> str:
-        """Store an object that later rows name; it waits in the spool as they do.
+    def store_bytes(self, data: bytes) -> str:
+        """Store an object that later rows name, as it is; it waits in the spool as they do.
 
         Args:
             data: Its content, some megabytes at most.
-            at_minimal: Whether the level of capture ``"minimal"`` takes it.
 
         Returns:
             Its id.
         """
-        self._buffer.add_object(SmallObject(data, at_minimal))
-        return hashlib.sha256(data).hexdigest()
+        item = SmallObject(data)
+        self._buffer.add_object(item)
+        return item.object_id
 
     def finish_segment(self, status: str, *, stop_reason: str | None = None, exception: str | None = None) -> bool:
         """End the segment: write what is left, then merge the run's files into one per table.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lightning_lde.lake import HotFile, LakeStorage
-from lightning_lde.recording._governance import Governance, secrets_around
+from lightning_lde.recording._governance import Governance
+from lightning_lde.recording._known import secrets_around
 from lightning_lde.schema import Record, records_to_arrow
 
 
@@ -24,4 +25,5 @@ def add_results(storage: LakeStorage, table: str, records: Sequence[Record], *, 
     """
     governance = Governance(known=secrets_around(storage.given_options))
     governance.learn(storage.policy())
-    return storage.add_rows(table, governance.table(table, records_to_arrow(table, records)), project=project)
+    rows = governance.table(table, records_to_arrow(table, records))
+    return storage.add_rows(table, rows, project=governance.project(project))

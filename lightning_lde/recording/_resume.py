@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording import _ending
+from lightning_lde.recording._governance import Governance
+from lightning_lde.recording._known import secrets_around
 from lightning_lde.schema import Resume, Run, RunStatus, utc_now
 
 _LOOK_FOR_S = 3.0
@@ -123,10 +125,11 @@ def has_finished_elsewhere(storage: LakeStorage, project: str, state: RunState) 
         state: What the checkpoint kept.
     """
     found: list[bool] = []
+    partition = Governance(known=secrets_around(storage.given_options)).project(project)
 
     def look() -> None:
         with contextlib.suppress(Exception):
-            found.append(any(_finished_siblings(storage, project, state)))
+            found.append(any(_finished_siblings(storage, partition, state)))
 
     thread = threading.Thread(target=look, name="lde-resume", daemon=True)
     with contextlib.suppress(RuntimeError):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from lightning_lde.capture import checkpoint_fingerprint
+from lightning_lde.capture import REDACTED, checkpoint_fingerprint
 from lightning_lde.errors import StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance
+from lightning_lde.recording._known import Remembered, slow_hash
 from lightning_lde.recording._spool import NOTE_SUFFIX, SpoolHeader
 from lightning_lde.schema import Artifact, new_run_id, utc_now
 
@@ -156,7 +158,7 @@ class Notes:
                 note.unlink(missing_ok=True)
 
     def write(self, folder: Path | None, header: SpoolHeader, governance: Governance) -> None:
-        """Write the notes that are not written; a file whose place holds a secret gets none.
+        """Write the notes that are not written.
 
         Args:
             folder: The folder of the spool, None where there is no disk.
@@ -171,28 +173,56 @@ class Notes:
             if governance.secrets_in(file.source):
                 continue
             with contextlib.suppress(OSError):
-                note = write_note(folder, header, replace(file, path=governance.text(file.path)))
+                note = write_note(folder, header, replace(file, path=governance.text(file.path)), governance)
                 with self._lock:
                     self._waiting[file] = note
 
 
-def write_note(folder: Path, header: SpoolHeader, file: RunFile) -> Path:
+class Note(NamedTuple):
+    """What is kept of a file that the lake has not taken.
+
+    Attributes:
+        header: Where its row belongs.
+        file: The file.
+        remembered: The secrets that the process knew which wanted it stored.
+    """
+
+    header: SpoolHeader
+    file: RunFile
+    remembered: Remembered
+
+
+def write_note(folder: Path, header: SpoolHeader, file: RunFile, governance: Governance) -> Path:
     """Write the note of one file; whoever reads it sees all of it.
+
+    Args:
+        folder: The folder of the spool.
+        header: Where the run's rows belong.
+        file: The file.
+        governance: Knows secrets.
 
     Raises:
         OSError: If the disk does not take it.
     """
-    # Its row gets a writer of its own: the same name in the lake however often it is sent.
-    own = asdict(replace(header, writer=new_run_id(), number=0))
-    text = json.dumps({"header": own, "file": asdict(file)})
+    remembered = governance.remembered
+    # Names of files may hold secrets too: the file is found again by what is left of its path, and by a hash.
+    hidden = str(Path(*map(governance.project, Path(file.source).parts)))
+    note = {
+        # Its row gets a writer of its own: the same name in the lake however often it is sent.
+        "header": asdict(replace(header, writer=new_run_id(), number=0)),
+        "file": asdict(replace(file, source=hidden)),
+        "remembered": asdict(remembered),
+        "source_hash": None if hidden == file.source else slow_hash(file.source, remembered.salt),
+    }
+    text = json.dumps(note)
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}{NOTE_SUFFIX}"
     newborn = path.with_suffix(".new")
     newborn.write_text(text)
     return newborn.replace(path)
 
 
-def read_note(path: Path) -> tuple[SpoolHeader, RunFile]:
-    """Where the row of a noted file belongs, and the file.
+def read_note(path: Path) -> Note:
+    """The note of one file.
 
     Raises:
         OSError: If the note cannot be read.
@@ -200,6 +230,33 @@ def read_note(path: Path) -> tuple[SpoolHeader, RunFile]:
     """
     try:
         note = json.loads(path.read_text())
-        return SpoolHeader(**note["header"]), RunFile(**note["file"])
-    except (KeyError, TypeError, ValueError) as error:
+        header, remembered = SpoolHeader.from_dict(note["header"]), Remembered(**note.get("remembered", {}))
+        file, source_hash = RunFile(**note["file"]), note.get("source_hash")
+        return Note(
+            header, file if source_hash is None else _found_again(file, source_hash, remembered.salt), remembered
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a readable note of a file") from error
+
+
+def _found_again(file: RunFile, source_hash: str, salt: str) -> RunFile:
+    """The file whose path had secrets in it; as it is noted where there is none of that path, size and time."""
+    places = [Path()]
+    for part in Path(file.source).parts:
+        if REDACTED not in part:
+            places = [place / part for place in places]
+            continue
+        form = re.compile(".+".join(map(re.escape, part.split(REDACTED))), re.DOTALL)
+        places = [entry for place in places for entry in _entries(place) if form.fullmatch(entry.name)]
+    for place in places:
+        candidate = replace(file, source=str(place))
+        if candidate.as_it_is_now() == candidate and slow_hash(candidate.source, salt) == source_hash:
+            return candidate
+    return file
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []

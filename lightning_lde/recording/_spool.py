@@ -72,6 +72,7 @@ class SpoolHeader:
         writer: Who writes: the run's id, or another UUIDv7 where a process continues the run of another.
         number: The segment number that the rows get in the lake.
         options: Storage options that are no secret, such as the endpoint.
+        people: Kinds and names of the user and the machine that recorded, which the lake's policy may want hidden.
     """
 
     lake: str
@@ -81,6 +82,18 @@ class SpoolHeader:
     writer: str
     number: int
     options: dict[str, Any] = field(default_factory=dict)
+    people: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_dict(cls, words: dict[str, Any]) -> SpoolHeader:
+        """The header that was written as JSON.
+
+        Raises:
+            TypeError: If it is none.
+            ValueError: If it is none.
+        """
+        people = tuple((str(kind), str(name)) for kind, name in words.get("people", ()))
+        return cls(**{**words, "people": people})
 
     @property
     def partition_day(self) -> date:
@@ -185,8 +198,8 @@ def read_header(path: Path) -> SpoolHeader:
     """
     try:
         with path.open("rb") as file:
-            return SpoolHeader(**json.loads(bytes(next(_frames(file)))))
-    except (StopIteration, TypeError, ValueError) as error:
+            return SpoolHeader.from_dict(json.loads(bytes(next(_frames(file)))))
+    except (AttributeError, StopIteration, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a readable spool file") from error
 
 

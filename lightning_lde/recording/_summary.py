@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_lde.recording._blocks import MetricBlock
@@ -53,3 +53,36 @@ class Summary:
         """A copy: ``{name: {"last": …, "min": …, "max": …}}``."""
         with self._lock:
             return {name: dict(row) for name, row in self._rows.items()}
+
+
+def renamed_summary(rows: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """A summary under other names; values that come under one name are united.
+
+    Args:
+        rows: Last, lowest and highest value by name, as they stand in JSON.
+        change: Gives the other name.
+
+    Example:
+        >>> renamed_summary({"a": {"last": 1.0, "max": 4.0}, "b": {"last": 2.0, "max": 3.0}}, lambda name: "b")
+        {'b': {'last': 2.0, 'max': 4.0}}
+    """
+    # A name that stays as it is was logged when the policy was known already: its last value is the later one.
+    ordered = sorted(rows.items(), key=lambda row: change(row[0]) == row[0])
+    renamed: dict[str, Any] = {}
+    for name, row in ordered:
+        safe = change(name)
+        renamed[safe] = _united(renamed[safe], row) if safe in renamed else row
+    return renamed
+
+
+def _united(earlier: Any, later: Any) -> Any:
+    if not isinstance(earlier, dict) or not isinstance(later, dict):
+        return later
+    both = earlier.keys() & later.keys()
+    # As JSON has no infinity, it is a word there.
+    extremes = {
+        name: choose(earlier[name], later[name], key=float)
+        for name, choose in (("min", min), ("max", max))
+        if name in both
+    }
+    return {**earlier, **later, **extremes}

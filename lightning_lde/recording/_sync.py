@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from lightning_lde.errors import RowsError
 from lightning_lde.lake import HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
-from lightning_lde.recording._governance import Governance, secrets_around
+from lightning_lde.recording._governance import Governance
+from lightning_lde.recording._known import secrets_around
 from lightning_lde.recording._run_files import RunFile, Stored, read_note, store_file
 from lightning_lde.recording._spool import (
     Rows,
@@ -47,14 +48,22 @@ class SyncOutcome:
     error: str | None = None
 
 
-def sync_spools(root: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> Iterator[SyncOutcome]:
+def sync_spools(
+    root: Path,
+    open_lake: Callable[[str, dict[str, Any]], LakeStorage | None],
+    *,
+    without_known_secrets: bool = False,
+) -> Iterator[SyncOutcome]:
     """Send the spool files of dead processes, and delete each when the lake has it.
 
-    Sending a file twice does no harm: its rows get the same name in the lake.
+    Sending a file twice does no harm: its rows get the same name in the lake. A file of a run, such as a checkpoint,
+    waits where secrets that the run knew by the names of its variables are not known here: nobody could find them in
+    it.
 
     Args:
         root: The folder of all spools.
         open_lake: Gives the lake of an address and of storage options that are no secret; None leaves its files alone.
+        without_known_secrets: Whether files are stored although such secrets are not known here.
 
     Yields:
         The outcome of each file that was tried.
@@ -66,7 +75,7 @@ def sync_spools(root: Path, open_lake: Callable[[str, dict[str, Any]], LakeStora
             if outcome is not None:
                 yield outcome
         for path in note_files(folder):
-            outcome = _send_file(path, open_lake)
+            outcome = _send_file(path, open_lake, without_known_secrets=without_known_secrets)
             if outcome is not None:
                 yield outcome
         remove_if_empty(folder)
@@ -99,7 +108,7 @@ def send_rows(
     def append(
         table: str, rows: Callable[[], pa.Table | Iterable[pa.Table]], count: int
     ) -> Iterator[tuple[HotFile, int]]:
-        place = {"project": header.project, "day": header.partition_day, "writer": header.writer}
+        place = {"project": governance.project(header.project), "day": header.partition_day, "writer": header.writer}
         try:
             yield storage.append(table, joined(rows), first=header.number, **place), count  # type: ignore[arg-type]
         except RowsError as error:
@@ -156,10 +165,12 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
     return SyncOutcome(path, header.run_id, header.lake, rows=sent)
 
 
-def _send_file(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> SyncOutcome | None:
+def _send_file(
+    path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None], *, without_known_secrets: bool
+) -> SyncOutcome | None:
     """Store a file that a run has noted, if it is still there as it was; what is not true any more is said there."""
     try:
-        header, file = read_note(path)
+        header, file, remembered = read_note(path)
     except (OSError, ValueError) as error:
         return SyncOutcome(path, error=str(error))
     try:
@@ -168,6 +179,9 @@ def _send_file(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorag
             return None
         stored = Stored(None, f"{file.path} was changed before it could be stored, or is gone")
         if file.as_it_is_now() == file:
+            missing = [] if without_known_secrets else remembered.missing(lake.governance.known)
+            if missing:
+                return SyncOutcome(path, header.run_id, header.lake, error=_that_it_waits(file, missing))
             stored = store_file(lake.storage, file, lake.governance)
         refused: list[str] = []
         rows = [_rows_about(file, stored)]
@@ -176,6 +190,14 @@ def _send_file(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorag
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     path.unlink(missing_ok=True)
     return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused) or None)
+
+
+def _that_it_waits(file: RunFile, missing: list[str]) -> str:
+    names = ", ".join(missing)
+    return (
+        f"{file.path} waits: what stood in {names} when the run gave it has to be taken out of it, and is not known "
+        "here; set the same values, or store it as it is with: lde sync --without-known-secrets"
+    )
 
 
 def _rows_about(file: RunFile, stored: Stored) -> Rows:
@@ -205,6 +227,6 @@ def _opened(header: SpoolHeader, open_lake: Callable[[str, dict[str, Any]], Lake
     if storage is None:
         return None
     storage.initialise()
-    governance = Governance(known=secrets_around())
+    governance = Governance(known=secrets_around(storage.given_options), people=header.people)
     governance.learn(storage.policy())
     return _Lake(storage, governance)

@@ -24,6 +24,7 @@ from lightning_lde.reproduce._folder import binary_changes, git, is_cut
 CELLS = "notebook_cells.py"
 REUSE, VENV = "reuse", "venv"
 _SMALL_SEED = 1 << 32
+_WITHHELD = "<withheld>"
 # Which of the machine's GPUs is free is a matter of today.
 _OF_TODAY = {"CUDA_VISIBLE_DEVICES"}
 
@@ -224,6 +225,8 @@ def _obstacles(recorded: Recorded, words: list[str], repository: Path | None) ->
         found.append("neither entry point nor command line were recorded")
     if any(REDACTED in word for word in words):
         found.append("the command line holds what looked like a secret and was replaced; start it by hand")
+    if any(_WITHHELD in word for word in words):
+        found.append("the level of capture or the lake's policy left values of the command line out; start it by hand")
     if not code.get("commit") and not code.get("snapshot_object"):
         found.append("its code was not recorded: no commit and no snapshot")
     if code.get("commit") and repository is None:

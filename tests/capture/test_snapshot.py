@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lightning_lde.capture import capture_sources
+from lightning_lde.capture import capture_sources, rewritten_snapshot
 from lightning_lde.capture._snapshot import CELLS, LARGEST_FILE_BYTES, notebook_cells
 from lightning_lde.capture._used import ELSEWHERE, used_sources
 
@@ -77,6 +77,32 @@ def test_secrets_are_replaced_and_it_is_said(repository: Path) -> None:
         ("password.yaml", False, "named like a secret"),
     ]
     assert b"hunter2" not in (archive or b"")
+
+
+def test_what_is_known_to_be_a_secret_is_taken_out_of_names_and_texts(repository: Path) -> None:
+    (repository / "of_correcthorse.py").write_text("connect('correcthorse')\n")
+    hide = lambda text: text.replace("correcthorse", "#")  # noqa: E731
+    row, archive = capture_sources(str(repository / "train.py"), hide=hide)
+    assert members(archive) == {"of_#.py": "connect('#')\n"}
+    assert [(one["path"], one["note"]) for one in row.untracked] == [("of_#.py", "redacted")]
+
+
+def test_an_archive_is_written_again_only_where_something_changes(repository: Path) -> None:
+    (repository / "a.py").write_text("X = 1\n")
+    (repository / "b.py").write_text("Y = 1\n")
+    _, archive = capture_sources(str(repository / "train.py"))
+    assert archive is not None
+    same, changed = rewritten_snapshot(archive, lambda text: text.replace("Z", "z"))
+    assert same is archive
+    assert changed == set()
+    other, changed = rewritten_snapshot(archive, lambda text: text.replace("X", "x"))
+    assert changed == {"a.py"}
+    assert members(other) == {"a.py": "x = 1\n", "b.py": "Y = 1\n"}
+    (repository / "a.py").write_text("x = 1\n")
+    assert capture_sources(str(repository / "train.py")).snapshot == other
+    for broken in (b"", b"no archive", archive[:-20]):
+        with pytest.raises(ValueError, match="cannot be unpacked"):
+            rewritten_snapshot(broken, str)
 
 
 def test_what_is_too_large_is_listed_with_its_hash(repository: Path) -> None:
@@ -232,7 +258,7 @@ def test_modules_that_are_imported_later_are_added(outside: Path) -> None:
 
 NAMED = """
 import json
-from lightning_lde.capture import capture_sources
+from lightning_lde.capture import capture_sources, rewritten_snapshot
 print(json.dumps({"untracked": [[one["path"], one["in_snapshot"]] for one in capture_sources().row.untracked]}))
 """
 

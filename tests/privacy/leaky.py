@@ -88,7 +88,7 @@ def main() -> None:
     words = " ".join(TEXTS.values())
     callback = LDECallback(
         lake,
-        project="p",
+        project=f"visible-project {words}",
         experiment=f"visible-experiment {words}",
         name=f"visible-run {words}",
         tags={"visible-tag": words, **{f"tag {text}": text for text in TEXTS.values()}},

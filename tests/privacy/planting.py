@@ -170,11 +170,13 @@ def found_in(data: bytes, secrets: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def all_bytes(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file as it is, names of files, decoded cells of Parquet, and entries of zips."""
+    """Every file as it is, names of files, decoded cells of Parquet, entries of zips and of archives of sources."""
     import io
     import zipfile
 
     import pyarrow.parquet as pq
+
+    from lightning_lde.recording import spooled
 
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
@@ -191,3 +193,21 @@ def all_bytes(folder: Path) -> Iterator[tuple[str, bytes]]:
                 assert archive.testzip() is None
                 for name in archive.namelist():
                     yield f"{path.relative_to(folder)} {name}", archive.read(name)
+        yield from unpacked(str(path.relative_to(folder)), data)
+    for path, _, rows in spooled(folder):
+        for item in rows.objects:
+            yield f"an object in {path.name}", item.data
+            yield from unpacked(f"an object in {path.name}", item.data)
+
+
+def unpacked(place: str, data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the members of a tar.gz; nothing of other data."""
+    import io
+    import tarfile
+
+    if data.startswith(b"\x1f\x8b"):
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            for member in archive:
+                content = archive.extractfile(member)
+                yield f"name of a member of {place}", member.name.encode()
+                yield f"{place} {member.name}", b"" if content is None else content.read()

@@ -15,6 +15,8 @@ from tests.privacy.planting import all_bytes, forms, found_in, planted
 
 PROGRAM = Path(__file__).with_name("leaky.py")
 SECRETS = planted(20261125)
+# A word that nothing tells to be a secret, but for the variable that holds it.
+SECRETS["known by its name"] = ("the word correcthorse42battery stands here", "correcthorse42battery")
 PAIRS = [(kind, secret) for kind, (_, secret) in SECRETS.items()]
 
 # Next to the secrets of each place stands a word that must be there: a place that is not recorded proves nothing.
@@ -22,6 +24,7 @@ VISIBLE = {
     *{"visible-transform", "visible-name", "visible-uri", "visible-setting", "visible-metric", "visible-exception"},
     *{"visible-experiment", "visible-run", "visible-tag", "visible-key", "visible-checkpoint", "visible-event"},
     *{"visible-file", "visible-diff", "visible-variable", "visible-argument", "ipynb_visible_content"},
+    *{"visible-project", "visible-snapshot"},
 }
 
 
@@ -36,7 +39,9 @@ def _repository(folder: Path) -> None:
     git("add", ".")
     git("commit", "-qm", "x")
     git("remote", "add", "origin", f"https://ann:{SECRETS['setting'][1]}@git.example/visible.git")
-    (folder / "settings.txt").write_text("visible-diff\n" + "\n".join(text for text, _ in SECRETS.values()) + "\n")
+    words = "\n".join(text for text, _ in SECRETS.values())
+    (folder / "settings.txt").write_text(f"visible-diff\n{words}\n")
+    (folder / "not_tracked.py").write_text(f"# visible-snapshot\n{words}\n")
 
 
 def _run(tmp_path: Path, lake: str) -> subprocess.CompletedProcess[bytes]:
@@ -47,7 +52,11 @@ def _run(tmp_path: Path, lake: str) -> subprocess.CompletedProcess[bytes]:
     (tmp_path / "texts.json").write_text(json.dumps(texts))
     variables = {f"TORCH_PLANTED_{n}": text for n, text in enumerate(texts.values())}
     # An argument or a variable cannot hold the whole of everything; each holds one text.
-    known = {"DB_PASSWORD": SECRETS["setting"][1], "TORCH_VISIBLE": "visible-variable"}
+    known = {
+        "DB_PASSWORD": SECRETS["setting"][1],
+        "SMTP_PASSWORD": SECRETS["known by its name"][1],
+        "TORCH_VISIBLE": "visible-variable",
+    }
     command = [sys.executable, "leaky.py", str(tmp_path / "texts.json"), lake, str(tmp_path / "checkpoints")]
     argv = [*texts.values(), "--api-key", SECRETS["YAML"][1], "--note=visible-argument", f"-p={SECRETS['YAML'][0]}"]
     root = Path(__file__).parents[2]

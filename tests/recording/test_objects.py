@@ -16,6 +16,7 @@ from lightning_lde import Lake, Recorder
 from lightning_lde.errors import RecordingWarning
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording import sync_spools
+from lightning_lde.recording._objects import SmallObject, decode_object, encode_object
 
 PROGRAM = """
 import os, signal, sys, threading
@@ -80,3 +81,10 @@ def test_whoever_sees_the_row_sees_the_object(lake_path: Path) -> None:
             ):
                 assert len(LakeStorage(lake_path).get_object(message)) >= 1000
     assert len(list(lake_path.glob("objects/*/*"))) >= 20
+
+
+@pytest.mark.parametrize("at_minimal", [True, False])
+@pytest.mark.parametrize("is_archive", [True, False])
+def test_the_spool_keeps_what_an_object_is(at_minimal: bool, is_archive: bool) -> None:
+    item = SmallObject(b"content", at_minimal, is_archive)
+    assert decode_object(memoryview(b"".join(encode_object(item)))) == item
