@@ -19,6 +19,7 @@ from lightning_lde.capture._used import (
     is_shared_folder,
     is_source,
     named_settings,
+    start_of,
     used_sources,
 )
 from lightning_lde.schema import Code, content_id, utc_now
@@ -57,9 +58,9 @@ def capture_code(entry_point: str | None = None) -> Code:
 def capture_sources(entry_point: str | None = None) -> CapturedCode:
     """What `capture_code` finds, together with the text of the sources that git does not keep.
 
-    Inside a repository these are the sources that it neither tracks nor ignores; elsewhere the entry point and what it
-    imported from outside of installed packages, and all sources of its folder if that is a project. Settings that the
-    command line names belong to both.
+    These are the entry point, what it imported from outside of installed packages, and settings that the command line
+    names. In a repository only what it does not track is taken of them, and further the sources that it neither tracks
+    nor ignores; elsewhere all sources of the program's folder if that is a project.
 
     Args:
         entry_point: The program's file; None for the one this process runs.
@@ -90,16 +91,14 @@ def capture_sources(entry_point: str | None = None) -> CapturedCode:
 
 
 def source_folders() -> tuple[Path, Path] | None:
-    """The folder that names of sources are relative to, and the program's; None in a repository of git.
+    """The folder that names of sources are relative to, and the program's; None where there is neither.
 
     Asked when the code is captured: a program may change its working directory.
     """
     program = _program(None)
     home = _home(program, given=False)
-    root = None if Repository(home).root is not None else _root_without_git(program, home)
-    if root is None:
-        return None
-    return root, program.parent if program is not None and program.is_relative_to(root) else root
+    root = Repository(home).root or _root_without_git(program, home)
+    return None if root is None else (root, start_of(program, root))
 
 
 def with_later_imports(code: CapturedCode, folders: tuple[Path, Path]) -> CapturedCode | None:
@@ -112,7 +111,10 @@ def with_later_imports(code: CapturedCode, folders: tuple[Path, Path]) -> Captur
     Returns:
         The larger code, None where nothing was imported that belongs to it.
     """
-    imported = {clean_text(name): path for name, path in imported_sources(*folders)}
+    root, start = folders
+    imported = {clean_text(name): path for name, path in imported_sources(root, start)}
+    if (repository := Repository(root)).root == root:
+        imported = _not_tracked(repository, root, imported)
     snapshot = extend_snapshot(Snapshot(code.row.untracked, code.snapshot), imported)
     if snapshot is None:
         return None
@@ -140,20 +142,25 @@ def _root_without_git(program: Path | None, home: Path | None) -> Path | None:
 
 
 def _snapshot(program: Path | None, repository: Repository, root: Path | None, words: Sequence[str]) -> Snapshot:
+    notes: list[str] = []
     try:
         if root is None:
             return Snapshot([], None)
-        used = used_sources(program, root, words)
-        return take_snapshot(used if repository.root is None else _outside_of_commits(repository, root, used, words))
+        if repository.root is None:
+            return take_snapshot(used_sources(program, root, words, notes), notes)
+        return take_snapshot(_outside_of_commits(repository, program, root, words, notes), notes)
     except Exception:
         # A folder that changes meanwhile, or cannot be read: the rest is worth having.
         return Snapshot([], None)
 
 
 def _outside_of_commits(
-    repository: Repository, root: Path, used: dict[str, Path], words: Sequence[str]
+    repository: Repository, program: Path | None, root: Path, words: Sequence[str], notes: list[str]
 ) -> dict[str, Path]:
-    """What git does not track: sources that it does not ignore either, and settings that the command line names."""
+    """What git does not track: of what the program uses, also what it ignores, and other sources, if it does not."""
+    used = {} if program is None or not program.is_relative_to(root) else {_name(program, root): program}
+    for name, path in (*named_settings(words, root), *imported_sources(root, start_of(program, root), notes)):
+        used.setdefault(clean_text(name), path)
     untracked = {
         clean_text(path.relative_to(root).as_posix()): path
         for path in repository.untracked()
@@ -161,10 +168,19 @@ def _outside_of_commits(
     }
     if is_shared_folder(root):
         # A home under git: most of what is not tracked there has nothing to do with the program.
-        untracked = {name: path for name, path in untracked.items() if name in used}
-    named = {clean_text(name): path for name, path in named_settings(words, root)}
-    tracked = repository.tracked(path for path in named.values() if path.is_relative_to(root))
-    return {**{name: path for name, path in named.items() if path not in tracked}, **untracked}
+        known = used_sources(program, root, words)
+        untracked = {name: path for name, path in untracked.items() if name in known}
+    return {**_not_tracked(repository, root, used), **untracked}
+
+
+def _not_tracked(repository: Repository, root: Path, files: dict[str, Path]) -> dict[str, Path]:
+    """Files that no commit of a repository brings back: those that it does not track, and those from elsewhere."""
+    tracked = repository.tracked(path for path in files.values() if path.is_relative_to(root))
+    return {
+        name: path
+        for name, path in files.items()
+        if not path.is_relative_to(root) or (path not in tracked and name == _name(path, root))
+    }
 
 
 def _working_directory(root: Path | None) -> str | None:

@@ -9,7 +9,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Snapshot:
         return None if self.archive is None else hashlib.sha256(self.archive).hexdigest()
 
 
-def take_snapshot(sources: Mapping[str, Path]) -> Snapshot:
+def take_snapshot(sources: Mapping[str, Path], notes: Sequence[str] = ()) -> Snapshot:
     """Read source files; what looks like a secret in them is replaced.
 
     Files that are no text are left out. Those of more than 256 KiB, what is above 8 MiB in all, and files named like
@@ -74,11 +74,12 @@ def take_snapshot(sources: Mapping[str, Path]) -> Snapshot:
 
     Args:
         sources: Files by the names that they get, the important ones first.
+        notes: Why there may be further ones.
 
     Returns:
         The list and the archive.
     """
-    return _extended(Snapshot([], None), sources, notebook_cells())
+    return _extended(Snapshot([], None), sources, notebook_cells(), notes)
 
 
 def extend_snapshot(snapshot: Snapshot, sources: Mapping[str, Path]) -> Snapshot | None:
@@ -99,7 +100,7 @@ def extend_snapshot(snapshot: Snapshot, sources: Mapping[str, Path]) -> Snapshot
     return None if len(extended.files) == len(snapshot.files) else extended
 
 
-def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str) -> Snapshot:
+def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str, notes: Sequence[str] = ()) -> Snapshot:
     files = list(snapshot.files)
     members = {} if snapshot.archive is None else _members(snapshot.archive)
     room = LARGEST_SNAPSHOT_BYTES - sum(len(text) for text, _ in members.values())
@@ -114,8 +115,9 @@ def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str) -> Sn
             room -= len(text)
     files.sort(key=lambda row: str(row["path"]))
     if len(chosen) > LARGEST_LIST:
-        note = f"{len(chosen) - LARGEST_LIST} more files are not listed"
-        files.append({"path": "…", "sha256": None, "size_bytes": None, "in_snapshot": False, "note": note})
+        notes = [*notes, f"{len(chosen) - LARGEST_LIST} more files are not listed"]
+    if notes:
+        files.append(_row("…", None, None, False, "; ".join(notes)))
     if cells:
         text = redact_text(cells, pace).encode()
         members[CELLS] = (text, 0o644)
