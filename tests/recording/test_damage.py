@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightning_lde import Lake, Recorder
+from lightning_lde.cli import app
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording import sync_spools
 from lightning_lde.recording._blocks import MetricBlock
@@ -161,6 +163,23 @@ def test_what_a_damaged_file_holds_is_sent_and_the_file_is_kept(tmp_path: Path, 
     assert outcome.rows == len(steps)
     # Nobody sends it again.
     assert list(sync_spools(root / "spool", LakeStorage)) == []
+
+
+def test_the_command_says_what_was_damaged(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake").create()
+    folder = SpoolFolder(tmp_path / "spool", new_run_id())
+    file = folder.new_file(new_header(lake.url))
+    for step in range(3):
+        file.append(point(step))
+    file.close()
+    folder.close()
+    data = bytearray(file.path.read_bytes())
+    data[-1] ^= 1
+    file.path.write_bytes(data)
+    done = CliRunner().invoke(app, ["sync", str(tmp_path / "spool")])
+    assert done.exit_code == 2
+    assert "2 rows, not all: 000000.spool of the spool is damaged: bytes " in done.output
+    assert CliRunner().invoke(app, ["sync", str(tmp_path / "spool")]).exit_code == 0
 
 
 def test_of_a_sound_file_nothing_is_said(tmp_path: Path) -> None:
