@@ -28,7 +28,7 @@ from lightning_lde.testing import Fault, FaultKind, FaultyStore
 
 from .test_disk import told, until
 
-N_PORTIONS = 24
+N_PORTIONS = 16
 
 
 def new_header(lake: str = "lake") -> SpoolHeader:
@@ -129,7 +129,7 @@ def test_rows_of_a_later_version_are_left_out_and_said(sound: Path) -> None:
     assert rows.damage.count("cannot be understood") == 2
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 def test_what_a_damaged_file_holds_is_sent_and_the_file_is_kept(tmp_path: Path, place: float, mask: int) -> None:
     root = tmp_path / new_run_id()
@@ -191,7 +191,7 @@ def test_of_a_sound_file_nothing_is_said(tmp_path: Path) -> None:
     file.close()
     folder.close()
     [outcome] = sync_spools(tmp_path / "spool", LakeStorage)
-    assert (outcome.error, outcome.rows, folder.path.exists()) == (None, 20, False)
+    assert (outcome.error, outcome.rows, folder.path.exists()) == (None, 14, False)
 
 
 def test_a_parcel_that_lost_its_end_is_noticed_by_who_wrote_it(tmp_path: Path) -> None:
