@@ -244,6 +244,10 @@ class Environment(Record):
     packages: Json = dataclasses.field(default_factory=dict)
     determinism: Json = dataclasses.field(default_factory=dict)
     variables: Json = dataclasses.field(default_factory=dict)
+    gpu_driver: str | None = None
+    cuda_driver: str | None = None
+    cudnn: str | None = None
+    package_origins: Json = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_lde.capture._access import clean_text, get
 from lightning_lde.capture._launch import command_line, describe_launch, in_notebook
-from lightning_lde.capture._redaction import redact_text
+from lightning_lde.capture._repository import Repository
 from lightning_lde.capture._snapshot import Snapshot, extend_snapshot, take_snapshot
 from lightning_lde.capture._used import (
     imported_sources,
@@ -24,20 +19,12 @@ from lightning_lde.capture._used import (
     is_shared_folder,
     is_source,
     named_settings,
+    start_of,
     used_sources,
 )
 from lightning_lde.schema import Code, content_id, utc_now
 
-_MAX_DIFF = 1_000_000
 _NEAR = 3
-_TIMEOUT_S = 10.0
-_USER_INFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
-_NO_SURPRISES = ("--no-pager", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false")
-_DIFF = (
-    *("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty"),
-    # Whatever the user has set: it shall apply to a clone.
-    *("--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--no-relative"),
-)
 
 
 class CapturedCode(NamedTuple):
@@ -71,9 +58,9 @@ def capture_code(entry_point: str | None = None) -> Code:
 def capture_sources(entry_point: str | None = None, *, hide: Callable[[str], str] = str) -> CapturedCode:
     """What `capture_code` finds, together with the text of the sources that git does not keep.
 
-    Inside a repository these are the sources that it neither tracks nor ignores; elsewhere the entry point and what it
-    imported from outside of installed packages, and all sources of its folder if that is a project. Settings that the
-    command line names belong to both.
+    These are the entry point, what it imported from outside of installed packages, and settings that the command line
+    names. In a repository only what it does not track is taken of them, and further the sources that it neither tracks
+    nor ignores; elsewhere all sources of the program's folder if that is a project.
 
     Args:
         entry_point: The program's file; None for the one this process runs.
@@ -84,7 +71,7 @@ def capture_sources(entry_point: str | None = None, *, hide: Callable[[str], str
     """
     program = _program(entry_point)
     home = _home(program, given=entry_point is not None)
-    repository = _Repository(home)
+    repository = Repository(home)
     root = repository.root or _root_without_git(program, home)
     # The command line of a notebook is that of its kernel, and names a file with the key of its connections.
     words = [] if entry_point is not None or in_notebook() is not None else command_line()[1:]
@@ -105,16 +92,14 @@ def capture_sources(entry_point: str | None = None, *, hide: Callable[[str], str
 
 
 def source_folders() -> tuple[Path, Path] | None:
-    """The folder that names of sources are relative to, and the program's; None in a repository of git.
+    """The folder that names of sources are relative to, and the program's; None where there is neither.
 
     Asked when the code is captured: a program may change its working directory.
     """
     program = _program(None)
     home = _home(program, given=False)
-    root = None if _Repository(home).root is not None else _root_without_git(program, home)
-    if root is None:
-        return None
-    return root, program.parent if program is not None and program.is_relative_to(root) else root
+    root = Repository(home).root or _root_without_git(program, home)
+    return None if root is None else (root, start_of(program, root))
 
 
 def with_later_imports(
@@ -130,7 +115,10 @@ def with_later_imports(
     Returns:
         The larger code, None where nothing was imported that belongs to it.
     """
-    imported = {clean_text(name): path for name, path in imported_sources(*folders)}
+    root, start = folders
+    imported = {clean_text(name): path for name, path in imported_sources(root, start)}
+    if (repository := Repository(root)).root == root:
+        imported = _not_tracked(repository, root, imported)
     snapshot = extend_snapshot(Snapshot(code.row.untracked, code.snapshot), imported, hide)
     if snapshot is None:
         return None
@@ -159,26 +147,30 @@ def _root_without_git(program: Path | None, home: Path | None) -> Path | None:
 
 def _snapshot(
     program: Path | None,
-    repository: _Repository,
+    repository: Repository,
     root: Path | None,
     words: Sequence[str],
     hide: Callable[[str], str],
 ) -> Snapshot:
+    notes: list[str] = []
     try:
         if root is None:
             return Snapshot([], None)
-        used = used_sources(program, root, words)
-        sources = used if repository.root is None else _outside_of_commits(repository, root, used, words)
-        return take_snapshot(sources, hide)
+        if repository.root is None:
+            return take_snapshot(used_sources(program, root, words, notes), hide, notes)
+        return take_snapshot(_outside_of_commits(repository, program, root, words, notes), hide, notes)
     except Exception:
         # A folder that changes meanwhile, or cannot be read: the rest is worth having.
         return Snapshot([], None)
 
 
 def _outside_of_commits(
-    repository: _Repository, root: Path, used: dict[str, Path], words: Sequence[str]
+    repository: Repository, program: Path | None, root: Path, words: Sequence[str], notes: list[str]
 ) -> dict[str, Path]:
-    """What git does not track: sources that it does not ignore either, and settings that the command line names."""
+    """What git does not track: of what the program uses, also what it ignores, and other sources, if it does not."""
+    used = {} if program is None or not program.is_relative_to(root) else {_name(program, root): program}
+    for name, path in (*named_settings(words, root), *imported_sources(root, start_of(program, root), notes)):
+        used.setdefault(clean_text(name), path)
     untracked = {
         clean_text(path.relative_to(root).as_posix()): path
         for path in repository.untracked()
@@ -186,10 +178,19 @@ def _outside_of_commits(
     }
     if is_shared_folder(root):
         # A home under git: most of what is not tracked there has nothing to do with the program.
-        untracked = {name: path for name, path in untracked.items() if name in used}
-    named = {clean_text(name): path for name, path in named_settings(words, root)}
-    tracked = repository.tracked(path for path in named.values() if path.is_relative_to(root))
-    return {**{name: path for name, path in named.items() if path not in tracked}, **untracked}
+        known = used_sources(program, root, words)
+        untracked = {name: path for name, path in untracked.items() if name in known}
+    return {**_not_tracked(repository, root, used), **untracked}
+
+
+def _not_tracked(repository: Repository, root: Path, files: dict[str, Path]) -> dict[str, Path]:
+    """Files that no commit of a repository brings back: those that it does not track, and those from elsewhere."""
+    tracked = repository.tracked(path for path in files.values() if path.is_relative_to(root))
+    return {
+        name: path
+        for name, path in files.items()
+        if not path.is_relative_to(root) or (path not in tracked and name == _name(path, root))
+    }
 
 
 def _working_directory(root: Path | None) -> str | None:
@@ -233,102 +234,3 @@ def _hash(program: Path) -> str | None:
         return hashlib.sha256(program.read_bytes()).hexdigest()
     except OSError:
         return None
-
-
-class _Repository:
-    """Questions to git about the repository of a folder; every answer may be None."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self.root: Path | None = None
-        if root := self.ask("rev-parse", "--show-toplevel"):
-            self._folder = self.root = Path(root)
-        else:
-            self._folder = None
-
-    def ask(self, *question: str) -> str | None:
-        """The answer as one stripped text, None if it is empty or git refuses."""
-        answer = self._run(*question)
-        return (answer.strip() or None) if answer is not None else None
-
-    def is_dirty(self) -> bool | None:
-        """Whether a tracked file differs from the commit."""
-        status = self._run("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
-        return None if status is None else bool(status.strip())
-
-    def diff(self) -> str | None:
-        """The difference to the commit, redacted, at most 1,000,000 characters."""
-        text = self._raw_diff() if self.is_dirty() else None
-        if not text:
-            return None
-        text = redact_text(text)
-        if len(text) <= _MAX_DIFF:
-            return text
-        return f"{text[:_MAX_DIFF]}\n<diff cut here after {_MAX_DIFF} characters>\n"
-
-    def untracked(self) -> Iterator[Path]:
-        """Files that the repository neither tracks nor ignores."""
-        answer = self._run("ls-files", "--others", "--exclude-standard", "-z")
-        # What follows the last zero was cut.
-        for name in (answer or "").split("\0")[:-1]:
-            if self.root is not None:
-                yield self.root / name
-
-    def tracked(self, paths: Iterable[Path]) -> set[Path]:
-        """Those of some files that the repository tracks."""
-        names = [str(path) for path in paths]
-        if not names or self.root is None:
-            return set()
-        answer = self._run("ls-files", "--full-name", "-z", "--", *names)
-        return {self.root / name for name in (answer or "").split("\0")[:-1]}
-
-    def remote(self) -> str | None:
-        """The address of ``origin``, or of the first remote, without credentials."""
-        address = self.ask("config", "--get", "remote.origin.url")
-        if address is None and (names := self.ask("remote")):
-            address = self.ask("config", "--get", f"remote.{names.splitlines()[0]}.url")
-        if address is None:
-            return None
-        # A folder of this machine as a remote says nothing elsewhere and may name a person.
-        address = f"<path>/{Path(address).name}" if Path(address).is_absolute() else address
-        return redact_text(_USER_INFO.sub(r"\1", address))
-
-    def _raw_diff(self) -> str | None:
-        # `git diff` writes what it learns to the index; it gets a copy, so that nobody finds the index locked.
-        index = self.ask("rev-parse", "--git-path", "index")
-        if index is None or self._folder is None:
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "index"
-            try:
-                # With its times: git trusts an entry that is older than the index.
-                shutil.copy2(self._folder / index, copy)
-            except OSError:
-                return None
-            return self._run(*_DIFF, GIT_INDEX_FILE=str(copy))
-
-    def _run(self, *question: str, **variables: str) -> str | None:
-        if self._folder is None:
-            return None
-        command = ["git", *_NO_SURPRISES, *question]
-        with tempfile.TemporaryFile() as output:
-            try:
-                subprocess.run(
-                    command,
-                    cwd=self._folder,
-                    env={**_git_environment(), **variables},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.DEVNULL,
-                    timeout=_TIMEOUT_S,
-                    check=True,
-                )
-            except (OSError, ValueError, subprocess.SubprocessError):
-                return None
-            output.seek(0)
-            return output.read(_MAX_DIFF + 100_000).decode("utf-8", errors="replace")
-
-
-def _git_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import os
 import platform
 import re
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lightning_lde.capture._packages import installed_packages
 from lightning_lde.capture._redaction import redact
 from lightning_lde.capture._values import hide_paths, json_safe
 from lightning_lde.schema import Environment, content_id, utc_now
 
 _NOT_WHERE = {"NCCL_HOSTID", "PL_DDP_PID", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"}
+_KERNEL_MODULE = Path("/proc/driver/nvidia/version")
 _PREFIXES = ("PL_", "TORCH_", "CUBLAS_", "CUDNN_", "MKL_", "NCCL_", "OMP_", "PYTORCH_")
 _NAMES = {
     *{"CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING", "CUDA_VISIBLE_DEVICES"},
@@ -29,9 +31,11 @@ _NAMES = {
 def capture_environment() -> Environment:
     """Describe the present process and its machine.
 
-    What cannot change is read once per process; determinism flags and environment variables are read
-    at each call. Seeds are no part of it (see ``capture_seeds``), so runs that differ in the seed share one
-    environment. Absolute paths in variables are cut to their last part.
+    Of torch and CUDA it is what a torch says that is imported already; of the GPUs' driver what NVIDIA's library says
+    where it is installed, or the kernel. What cannot change is read once per process; determinism flags and environment
+    variables are read at each call. Seeds are no part of it (see ``capture_seeds``), so runs that differ in the seed
+    share one environment. Absolute paths in variables are cut to their last part; folders that packages are installed
+    from do not stand in it.
 
     Returns:
         The row; its id covers all fields but ``recorded_at``.
@@ -47,6 +51,7 @@ def is_recorded_variable(name: str) -> bool:
 
 @functools.cache
 def _fixed_facts(torch: Any) -> dict[str, Any]:
+    packages = _attempt(installed_packages)
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
@@ -56,7 +61,10 @@ def _fixed_facts(torch: Any) -> dict[str, Any]:
         "memory_bytes": _attempt(lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         "gpus": _attempt(lambda: _gpus(torch)) or [],
         "cuda": _attempt(lambda: torch.version.cuda),
-        "packages": _attempt(_packages) or {},
+        "packages": packages.versions if packages else {},
+        "package_origins": packages.origins if packages else {},
+        "cudnn": _attempt(lambda: _cudnn(torch.backends.cudnn.version())),
+        **_driver(torch),
     }
 
 
@@ -87,20 +95,41 @@ def _gpus(torch: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _packages() -> dict[str, str]:
-    packages: dict[str, str] = {}
-    for distribution in metadata.distributions():
-        named = _attempt(lambda distribution=distribution: _name_and_version(distribution))  # type: ignore[misc]
-        if named:
-            # The first on sys.path is the one that gets imported.
-            packages.setdefault(re.sub(r"[-_.]+", "-", named[0]).lower(), named[1])
-    return dict(sorted(packages.items()))
+def _cudnn(number: int | None) -> str | None:
+    """The version behind cuDNN's number, which has had two forms.
+
+    Example:
+        >>> _cudnn(8902), _cudnn(91002), _cudnn(None)
+        ('8.9.2', '9.10.2', None)
+    """
+    if number is None:
+        return None
+    unit = 10_000 if number >= 90_000 else 1_000
+    return f"{number // unit}.{number % unit // 100}.{number % 100}"
 
 
-def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
-    """What the folder's name says, which is far quicker to read than the metadata in it."""
-    folder = re.fullmatch(r"([^-]+)-([^-]+)\.dist-info", getattr(getattr(distribution, "_path", None), "name", ""))
-    return (folder[1], folder[2]) if folder else (distribution.metadata["Name"], distribution.version)
+def _driver(torch: Any) -> dict[str, str | None]:
+    """The version of the GPUs' driver, and the newest CUDA that it can run."""
+    if torch is not None and _attempt(lambda: torch.version.cuda) is None:
+        # This torch can use no GPU of NVIDIA's.
+        return {"gpu_driver": None, "cuda_driver": None}
+    found = _attempt(_driver_by_library) or (None, None)
+    return {"gpu_driver": found[0] or _attempt(_driver_by_kernel), "cuda_driver": found[1]}
+
+
+def _driver_by_library() -> tuple[str, str]:
+    nvml = importlib.import_module("pynvml")
+    nvml.nvmlInit()
+    try:
+        version, cuda = nvml.nvmlSystemGetDriverVersion(), nvml.nvmlSystemGetCudaDriverVersion()
+    finally:
+        nvml.nvmlShutdown()
+    return version.decode() if isinstance(version, bytes) else str(version), f"{cuda // 1000}.{cuda % 1000 // 10}"
+
+
+def _driver_by_kernel(file: Path = _KERNEL_MODULE) -> str | None:
+    match = re.search(r"Kernel Module.*?(\d+(?:\.\d+)+)", file.read_text(encoding="utf-8"))
+    return None if match is None else match[1]
 
 
 def _determinism() -> dict[str, Any]:
@@ -111,9 +140,20 @@ def _determinism() -> dict[str, Any]:
         "torch.use_deterministic_algorithms": _attempt(torch.are_deterministic_algorithms_enabled),
         "cudnn.deterministic": _attempt(lambda: torch.backends.cudnn.deterministic),
         "cudnn.benchmark": _attempt(lambda: torch.backends.cudnn.benchmark),
+        "cudnn.allow_tf32": _attempt(lambda: _allows_tf32(torch.backends.cudnn, "conv")),
+        "cuda.matmul.allow_tf32": _attempt(lambda: _allows_tf32(torch.backends.cuda, "matmul")),
         "torch.num_threads": _attempt(torch.get_num_threads),
+        "torch.num_interop_threads": _attempt(torch.get_num_interop_threads),
         "float32_matmul_precision": _attempt(torch.get_float32_matmul_precision),
     }
+
+
+def _allows_tf32(backend: Any, operation: str) -> bool:
+    """The flag ``allow_tf32``, by the word that newer versions of torch have for it: they warn who reads the flag."""
+    precision = getattr(getattr(backend, operation, None), "fp32_precision", None)
+    if precision is not None:
+        return bool(precision == "tf32")
+    return bool(getattr(backend, operation, backend).allow_tf32)
 
 
 def _variables() -> dict[str, Any]:

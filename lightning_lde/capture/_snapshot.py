@@ -10,7 +10,7 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Snapshot:
         return None if self.archive is None else hashlib.sha256(self.archive).hexdigest()
 
 
-def take_snapshot(sources: Mapping[str, Path], hide: Callable[[str], str] = str) -> Snapshot:
+def take_snapshot(sources: Mapping[str, Path], hide: Callable[[str], str] = str, notes: Sequence[str] = ()) -> Snapshot:
     """Read source files; what looks like a secret in them, or in their names, is replaced.
 
     Files that are no text are left out. Those of more than 256 KiB, what is above 8 MiB in all, and files named like
@@ -76,11 +76,12 @@ def take_snapshot(sources: Mapping[str, Path], hide: Callable[[str], str] = str)
     Args:
         sources: Files by the names that they get, the important ones first.
         hide: Takes out of a name or a text what does not look like a secret and is known to be one.
+        notes: Why there may be further ones.
 
     Returns:
         The list and the archive.
     """
-    return _extended(Snapshot([], None), sources, notebook_cells(), hide)
+    return _extended(Snapshot([], None), sources, notebook_cells(), hide, notes)
 
 
 def extend_snapshot(
@@ -131,7 +132,13 @@ def rewritten_snapshot(archive: bytes, change: Callable[[str], str]) -> tuple[by
     return (archive if after == before else _archive(after)), changed
 
 
-def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str, hide: Callable[[str], str]) -> Snapshot:
+def _extended(
+    snapshot: Snapshot,
+    sources: Mapping[str, Path],
+    cells: str,
+    hide: Callable[[str], str],
+    notes: Sequence[str] = (),
+) -> Snapshot:
     files = list(snapshot.files)
     members = {} if snapshot.archive is None else _members(snapshot.archive)
     room = LARGEST_SNAPSHOT_BYTES - sum(len(text) for text, _ in members.values())
@@ -147,8 +154,9 @@ def _extended(snapshot: Snapshot, sources: Mapping[str, Path], cells: str, hide:
             room -= len(text)
     files.sort(key=lambda row: str(row["path"]))
     if len(chosen) > LARGEST_LIST:
-        note = f"{len(chosen) - LARGEST_LIST} more files are not listed"
-        files.append({"path": "…", "sha256": None, "size_bytes": None, "in_snapshot": False, "note": note})
+        notes = [*notes, f"{len(chosen) - LARGEST_LIST} more files are not listed"]
+    if notes:
+        files.append(_row("…", None, None, False, "; ".join(notes)))
     if cells:
         text = redact_text(hide(cells), pace).encode()
         members[CELLS] = (text, 0o644)

@@ -13,19 +13,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lightning_lde.capture._access import clean_text, get
+from lightning_lde.capture._pace import Pace
 from lightning_lde.capture._source import is_installed, is_known_library
 
 ELSEWHERE = "lde_elsewhere"
 """The folder of a snapshot with modules that were imported from outside of the program's folder."""
 
-_LARGEST_WALK = 5000
+_MOST_SOURCES = 5000
+_MOST_ENTRIES = 200_000
 _DEEPEST_WALK = 8
+_AT_ONCE = 1000
 _SETTINGS = {".cfg", ".conf", ".gin", ".ini", ".json", ".toml", ".yaml", ".yml"}
 _SUFFIXES = {
     *{".py", ".pyi", ".ipynb", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh"},
     *{".jinja", ".j2", *_SETTINGS},
 }
 _TEXTS = ("requirements*.txt", "constraints*.txt", "CMakeLists.txt")
+_ENDINGS = (*sorted(_SUFFIXES), ".txt")
 _PROJECT_FILES = {
     *{"pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "Pipfile", "poetry.lock", "uv.lock"},
     *{"environment.yml", "environment.yaml"},
@@ -55,7 +59,9 @@ def is_shared_folder(folder: Path) -> bool:
     return folder in {Path(folder.anchor), Path.home().resolve(), Path(tempfile.gettempdir()).resolve()}
 
 
-def used_sources(program: Path | None, root: Path, words: Sequence[str] = ()) -> dict[str, Path]:
+def used_sources(
+    program: Path | None, root: Path, words: Sequence[str] = (), notes: list[str] | None = None
+) -> dict[str, Path]:
     """The files that a program is made of, the important ones first.
 
     These are the program; modules that are imported, other than those of Python and of installed packages, each with
@@ -67,12 +73,13 @@ def used_sources(program: Path | None, root: Path, words: Sequence[str] = ()) ->
         program: The program's file; None, or one outside of the root, where it is typed in or installed.
         root: The folder that names are relative to.
         words: The words of the command line.
+        notes: Gets a sentence for each folder in which more is than is looked at.
 
     Returns:
         Files by the names that they have in a snapshot.
     """
     found: dict[str, Path] = {}
-    for name, path in _in_order(program, root, words):
+    for name, path in _in_order(program, root, words, [] if notes is None else notes):
         found.setdefault(clean_text(name), path)
     own = [path for path in found.values() if path.suffix == ".py" and path.is_relative_to(root)]
     for path in own[:_MOST_READ]:
@@ -81,16 +88,21 @@ def used_sources(program: Path | None, root: Path, words: Sequence[str] = ()) ->
     return found
 
 
-def _in_order(program: Path | None, root: Path, words: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    start = root
+def start_of(program: Path | None, root: Path) -> Path:
+    """The folder of a program, or the root where it lies elsewhere or is typed in."""
+    return program.parent if program is not None and program.is_relative_to(root) else root
+
+
+def _in_order(program: Path | None, root: Path, words: Sequence[str], notes: list[str]) -> Iterator[tuple[str, Path]]:
+    start = start_of(program, root)
     if program is not None and program.is_relative_to(root):
-        start = program.parent
         yield program.relative_to(root).as_posix(), program
     yield from named_settings(words, root)
-    yield from imported_sources(root, start)
+    yield from imported_sources(root, start, notes)
     project = next((folder for folder in _upwards(start, root) if _is_project(folder)), None)
     if project is not None:
-        yield from ((path.relative_to(root).as_posix(), path) for path in _walk(project) if is_source(path))
+        title = project.relative_to(root).as_posix()
+        yield from ((path.relative_to(root).as_posix(), path) for path in _walk(project, title, notes))
 
 
 def named_settings(words: Iterable[str], root: Path) -> Iterator[tuple[str, Path]]:
@@ -125,21 +137,25 @@ def _settings_in(source: Path, root: Path) -> Iterator[tuple[str, Path]]:
                 yield name, path
 
 
-def imported_sources(root: Path, start: Path) -> Iterator[tuple[str, Path]]:
+def imported_sources(root: Path, start: Path, notes: list[str] | None = None) -> Iterator[tuple[str, Path]]:
     """Files of the modules that are imported and belong to no installed package, with their names in a snapshot.
+
+    What the program has imported belongs to it, whatever its folder is called.
 
     Args:
         root: The folder that names are relative to.
         start: The program's folder.
+        notes: Gets a sentence for each package in which more is than is looked at.
     """
+    notes = [] if notes is None else notes
     folders: set[Path] = set()
     variable = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     on_path = {Path(place).resolve() for place in variable if place} - {start, Path.cwd()}
     for name, path, base in sorted(_imported_modules()):
         inside = path.is_relative_to(root)
-        if is_output(path, root if inside else base) or not (inside or _is_the_users(name, path)):
+        if _is_hidden(path.relative_to(root) if inside else path) or not (inside or not name.startswith(_OF_TOOLS)):
             continue
-        for file in _package(path, base / name.partition(".")[0], folders):
+        for file in _package(path, base / name.partition(".")[0], folders, notes):
             if inside:
                 yield file.relative_to(root).as_posix(), file
             if not inside or base in on_path:
@@ -147,15 +163,14 @@ def imported_sources(root: Path, start: Path) -> Iterator[tuple[str, Path]]:
                 yield f"{ELSEWHERE}/{file.relative_to(base).as_posix()}", file
 
 
-def _package(path: Path, top: Path, done: set[Path]) -> Iterator[Path]:
+def _package(path: Path, top: Path, done: set[Path], notes: list[str]) -> Iterator[Path]:
     """A module's file, and the rest of its package: what is imported lazily may be imported at any time."""
     yield path
-    if (top / "__init__.py").is_file():
-        if top not in done:
-            done.add(top)
-            yield from (file for file in _walk(top) if is_source(file))
-    elif path.parent.is_relative_to(top) and path.parent not in done:
-        # Without an __init__.py, a package is any folder of that name.
+    if top not in done and (top / "__init__.py").is_file():
+        done.add(top)
+        yield from _walk(top, top.name, notes)
+    if path.parent.is_relative_to(top) and path.parent not in done:
+        # Without an __init__.py, a package is any folder of that name; and it may be called like one of outputs.
         done.add(path.parent)
         yield from sorted(path.parent.glob("*.py"))
 
@@ -179,9 +194,9 @@ def _imported_modules() -> Iterator[tuple[str, Path, Path]]:
             yield name, path, base
 
 
-def _is_the_users(name: str, path: Path) -> bool:
-    """Whether a module from outside of the program's folder is not one of an editor or a debugger."""
-    return not name.startswith(_OF_TOOLS) and not any(part.startswith(".") for part in path.parts)
+def _is_hidden(path: Path) -> bool:
+    """Whether a file lies where editors and other tools keep what is theirs."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 @functools.cache
@@ -213,17 +228,33 @@ def _is_project(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _PROJECT_FILES) or any(folder.glob("requirements*.txt"))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    seen = 0
+def _walk(folder: Path, title: str, notes: list[str]) -> Iterator[Path]:
+    """The sources below a folder, without outputs; data beside them cost time, but do not count."""
+    n_sources = n_entries = 0
+    pace = Pace(gently=True)
     for here, folders, names in os.walk(folder):
         at = Path(here)
         depth = len(at.relative_to(folder).parts)
         folders[:] = sorted(name for name in folders if depth < _DEEPEST_WALK and not _skipped(at / name))
-        for name in sorted(names):
-            seen += 1
-            if seen > _LARGEST_WALK:
+        for name in _source_names(names, pace):
+            if n_sources == _MOST_SOURCES:
+                notes.append(f"of the sources below {title} only {_MOST_SOURCES} are listed")
                 return
+            n_sources += 1
             yield at / name
+        n_entries += len(folders) + len(names)
+        if n_entries > _MOST_ENTRIES:
+            notes.append(f"below {title} not all folders were looked at: there are more than {_MOST_ENTRIES} files")
+            return
+
+
+def _source_names(names: list[str], pace: Pace) -> list[str]:
+    found = []
+    for first in range(0, len(names), _AT_ONCE):
+        pace.breathe()
+        part = [name for name in names[first : first + _AT_ONCE] if name.lower().endswith(_ENDINGS)]
+        found += [name for name in part if is_source(Path(name))]
+    return sorted(found)
 
 
 def is_output(path: Path, root: Path) -> bool:

@@ -95,7 +95,9 @@ def sync(spool: Path | None, options: tuple[str, ...], *, without_known_secrets:
     for outcome in sync_spools(root, opened, without_known_secrets=without_known_secrets):
         rows += outcome.rows
         failed += outcome.error is not None
-        what = f"{outcome.rows} rows" if outcome.error is None else f"not sent: {' '.join(outcome.error.split())}"
+        what = f"{outcome.rows} rows" if outcome.rows or outcome.error is None else "not sent"
+        if outcome.error is not None:
+            what += f"{', not all' if outcome.rows else ''}: {' '.join(outcome.error.split())}"
         click.echo(f"run {outcome.run_id or outcome.path} to {outcome.lake or '?'}: {what}")
     click.echo(f"sent {rows} rows from {root}" if rows or failed else f"nothing to send in {root}")
     if failed:

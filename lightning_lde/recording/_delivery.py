@@ -125,7 +125,8 @@ class Delivery:
         self._closed = True
         refused, self._writer.refused = self._writer.refused, 0
         if refused:
-            self._refused = f"rows that can never be written were put aside, as *.refused in {spool_root()}"
+            what = "rows that can never be written, or that were damaged on the disk,"
+            self._refused = f"{what} were put aside, as *.refused in {spool_root()}"
         return sent and not refused
 
     def complain(self, run_id: str, reason: object, *, raises: bool) -> None:
@@ -171,7 +172,10 @@ class Delivery:
         def this_lake(url: str, _: object) -> LakeStorage | None:
             return self._storage if url == here else None
 
-        for _ in sync_spools(spool_root(), this_lake):
+        for outcome in sync_spools(spool_root(), this_lake):
+            if outcome.error is not None and not outcome.path.exists():
+                # It was put aside: nobody will try it again, so this is the time to say so.
+                self._refuse(f"of run {outcome.run_id}, whose process is gone: {outcome.error}"[:1000])
             if self._closed:
                 return
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 VARIABLES = "variables"
 """The kind of the event that holds all environment variables, at the level ``full``."""
 
-KEYS_OF_OTHERS = {"class_counts", "determinism", "gpus", "layers", "packages", "seeds", "summary"}
+KEYS_OF_OTHERS = {"class_counts", "determinism", "gpus", "layers", "package_origins", "packages", "seeds", "summary"}
 """JSON columns whose keys name packages, classes, layers or metrics: `google-auth` announces no secret there."""
 
 NOT_AT_MINIMAL = {

@@ -33,6 +33,11 @@ class Parcel(Protocol):
         """The rows, in portions."""
         ...
 
+    @property
+    def damage(self) -> str | None:
+        """What could not be read when the rows were gone through last, None where that is nothing."""
+        ...
+
     def discard(self) -> None:
         """Forget the rows; the lake has them."""
         ...
@@ -47,12 +52,17 @@ class Parcel(Protocol):
 
 
 class _DiskParcel:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size_bytes: int | None = None) -> None:
         self.number = int(path.stem)
         self._path = path
+        self._rows = SpoolRows(path, size_bytes)
 
     def rows(self) -> Iterable[Rows]:
-        return SpoolRows(self._path)
+        return self._rows
+
+    @property
+    def damage(self) -> str | None:
+        return self._rows.damage
 
     def discard(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -80,6 +90,10 @@ class _MemoryParcel:
 
     def rows(self) -> Iterable[Rows]:
         return list(self._portions)
+
+    @property
+    def damage(self) -> str | None:
+        return None
 
     def discard(self) -> None:
         self._portions.clear()
@@ -169,7 +183,7 @@ class Outbox:
         file, self._file = self._file, None
         memory, self._memory = self._memory, None
         if file is not None:
-            self._sealed.append(_DiskParcel(file.path))
+            self._sealed.append(_DiskParcel(file.path, file.size_bytes))
             with contextlib.suppress(OSError):
                 file.close()
         if memory is not None:
@@ -195,7 +209,7 @@ class Outbox:
         parcel.discard()
 
     def refused(self, parcel: Parcel) -> None:
-        """Put the oldest parcel aside: its rows can never be written."""
+        """Put the oldest parcel aside: its rows can never be written, or not all of them can be read."""
         self._sealed.popleft()
         parcel.set_aside()
 

@@ -10,14 +10,14 @@ import json
 import os
 import struct
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lightning_lde.recording._blocks import MetricBlock, decode_blocks, encode_blocks
+from lightning_lde.recording._frames import MAGIC, METRICS, OBJECT, TABLE, Piece, frame, read_frames
 from lightning_lde.recording._objects import SmallObject, decode_object, encode_object
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ SPOOL_VARIABLE = "LDE_SPOOL_DIR"
 SUFFIX = ".spool"
 NOTE_SUFFIX = ".file"
 
-Piece: TypeAlias = "bytes | memoryview"
-
-_MAGIC = b"LDESPOOL2\n"
-_FRAME = struct.Struct("<QI")
-_TABLE, _METRICS, _OBJECT = b"T", b"M", b"O"
 _LOCK = "lock"
 _NEWBORN_SUFFIX = ".new"
 _REFUSED_SUFFIX = ".refused"
@@ -39,6 +34,7 @@ _LOCK_ATTEMPTS = 100
 _LOCK_PAUSE_S = 0.01
 _SIGN_EVERY_S = 60.0
 _SILENT_ELSEWHERE_S = 900.0
+_MOST_TOLD = 3
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -157,7 +153,7 @@ class SpoolFile:
         newborn = path.with_suffix(_NEWBORN_SUFFIX)
         self._file: BinaryIO = newborn.open("wb", buffering=0)
         try:
-            self._write([_MAGIC, *_frame([json.dumps(asdict(header)).encode()])])
+            self._write([MAGIC, *frame([json.dumps(asdict(header)).encode()])])
             newborn.rename(path)
         except BaseException:
             self._file.close()
@@ -196,40 +192,64 @@ def read_header(path: Path) -> SpoolHeader:
     Raises:
         ValueError: If it is no spool file or its header is damaged.
     """
+    damage: list[str] = []
     try:
         with path.open("rb") as file:
-            return SpoolHeader.from_dict(json.loads(bytes(next(_frames(file)))))
-    except (AttributeError, StopIteration, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable spool file") from error
+            first = next(read_frames(file, damage.append), None)
+        if first is not None and not damage:
+            return SpoolHeader.from_dict(json.loads(bytes(first.payload)))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable spool file: {error}") from error
+    reason = damage[0] if damage else "it ends before its header does"
+    raise ValueError(f"{path} is not a readable spool file: {reason}")
 
 
 class SpoolRows:
-    """The rows of a spool file, read anew at each pass, up to the first portion that is torn or damaged.
+    """The rows of a spool file, read anew at each pass, without those that are damaged.
+
+    A last portion that is torn is none: the process died before it was acknowledged.
 
     Args:
         path: The file.
+        size_bytes: How large it is known to be, None where that is not known.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, size_bytes: int | None = None) -> None:
         self._path = path
+        self._size_bytes = size_bytes
+        self._damage: dict[str, None] = {}
+
+    @property
+    def damage(self) -> str | None:
+        """What could not be read in one of the passes, None where that is nothing."""
+        if not self._damage:
+            return None
+        told = list(self._damage)
+        more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        return f"{self._path.name} of the spool is damaged: {', '.join(told[:_MOST_TOLD])}{more}"
 
     def __iter__(self) -> Iterator[Rows]:
         with self._path.open("rb") as file:
-            frames = _frames(file)
-            next(frames, None)
-            for payload in frames:
-                yield _decode(payload)
+            if self._size_bytes is not None and (missing := self._size_bytes - os.fstat(file.fileno()).st_size) > 0:
+                self._complain(f"{missing} bytes are missing at its end")
+            for at, payload in read_frames(file, self._complain):
+                # First comes the header.
+                if at != len(MAGIC) and (rows := _decoded(payload, at, self._complain)):
+                    yield rows
+
+    def _complain(self, words: str) -> None:
+        self._damage[words] = None
 
 
 def encode_rows(rows: Rows) -> list[Piece]:
     """Rows as the frames that stand for them in a spool."""
     pieces: list[Piece] = []
     for item in rows.objects:
-        pieces += _frame([_OBJECT, *encode_object(item)])
+        pieces += frame([OBJECT, *encode_object(item)])
     for table, part in rows.tables.items():
-        pieces += _frame([_TABLE, _encode_table(table, part)])
+        pieces += frame([TABLE, _encode_table(table, part)])
     if rows.metrics:
-        pieces += _frame([_METRICS, *encode_blocks(rows.metrics)])
+        pieces += frame([METRICS, *encode_blocks(rows.metrics)])
     return pieces
 
 
@@ -350,43 +370,31 @@ def _encode_table(table: str, rows: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+def _decoded(payload: memoryview, at: int, complain: Callable[[str], None]) -> Rows:
+    """The rows of a frame; none, and a complaint, where another version wrote what this one does not understand."""
+    try:
+        return _decode(payload)
+    except (KeyError, TypeError, ValueError, struct.error) as error:
+        complain(f"rows at byte {at} cannot be understood: {type(error).__name__}: {error}"[:200])
+        return Rows()
+
+
 def _decode(payload: memoryview) -> Rows:
     import pyarrow as pa
 
     kind, content = bytes(payload[:1]), payload[1:]
-    if kind == _METRICS:
+    if kind == METRICS:
         return Rows(metrics=list(decode_blocks(content)))
-    if kind == _OBJECT:
+    if kind == OBJECT:
         return Rows(objects=[decode_object(content)])
     rows = pa.ipc.open_stream(pa.py_buffer(content)).read_all()
     return Rows({rows.schema.metadata[b"lde.table"].decode(): rows})
 
 
-def _frame(pieces: Sequence[Piece]) -> list[Piece]:
-    checksum = 0
-    for piece in pieces:
-        checksum = zlib.crc32(piece, checksum)
-    return [_FRAME.pack(sum(map(len, pieces)), checksum), *pieces]
-
-
-def _frames(file: BinaryIO) -> Iterator[memoryview]:
-    if file.read(len(_MAGIC)) != _MAGIC:
-        return
-    size_bytes = os.fstat(file.fileno()).st_size
-    while len(head := file.read(_FRAME.size)) == _FRAME.size:
-        length, checksum = _FRAME.unpack(head)
-        if length > size_bytes:
-            return
-        payload = file.read(length)
-        if len(payload) < length or zlib.crc32(payload) != checksum:
-            return
-        yield memoryview(payload)
-
-
 def spooled(root: Path) -> Iterator[tuple[Path, SpoolHeader, Rows]]:
     """All that waits below a folder of spools, also what was put aside: file, where it belongs, a portion.
 
-    Files that cannot be read are left out.
+    Files without a readable header are left out, and so is what is damaged in others.
 
     Args:
         root: The folder of all spools.

@@ -33,12 +33,14 @@ from lightning_lde.schema import Event, records_to_arrow, utc_now
 class SyncOutcome:
     """What became of one spool file, or of one file that a run could not store.
 
+    Of a spool file that was damaged on the disk, what can be read is sent; the file is kept as ``*.refused``.
+
     Attributes:
         path: The file.
         run_id: The run, None if the file cannot be read.
         lake: The lake's address, None if the file cannot be read.
         rows: Rows that were sent.
-        error: Why it was not sent, None if it was.
+        error: Why not all of it was sent, None if it was.
     """
 
     path: Path
@@ -144,6 +146,11 @@ def send_rows(
         yield from append(table, functools.partial(pa.concat_tables, tables[table]), count)
 
 
+def kept_words(damage: str) -> str:
+    """What is said of a damaged spool file."""
+    return f"{damage}; what can be read of it was sent, and the file was put aside as *.refused"[:1000]
+
+
 def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> SyncOutcome | None:
     try:
         header = read_header(path)
@@ -158,6 +165,8 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
         sent = sum(count for _, count in send_rows(lake.storage, header, rows, refused.append, lake.governance))
     except Exception as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
+    if rows.damage is not None:
+        refused.append(kept_words(rows.damage))
     if refused:
         set_aside(path)
         return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused))

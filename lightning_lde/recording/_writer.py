@@ -15,7 +15,7 @@ from lightning_lde.recording._blocks import ROWS_PER_GROUP
 from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._outbox import Outbox
 from lightning_lde.recording._spool import SpoolHeader
-from lightning_lde.recording._sync import send_rows
+from lightning_lde.recording._sync import kept_words, send_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,6 +65,8 @@ class LakeWriter:
             before = self.refused
             for file, count in send_rows(self._storage, header, parcel.rows(), self._note_refused, self._governance):
                 self._files[file.table][file] = count
+            if parcel.damage is not None:
+                self._note_refused(kept_words(parcel.damage))
             if self.refused > before:
                 outbox.refused(parcel)
             else:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from lightning_lde.capture import capture_sources, rewritten_snapshot
+from lightning_lde.capture import _used, capture_sources, rewritten_snapshot
+from lightning_lde.capture._access import get
 from lightning_lde.capture._snapshot import CELLS, LARGEST_FILE_BYTES, notebook_cells
 from lightning_lde.capture._used import ELSEWHERE, used_sources
 
@@ -29,6 +30,15 @@ def members(archive: bytes | None) -> dict[str, str]:
     assert archive is not None
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         return {one.name: tar.extractfile(one).read().decode() for one in tar}  # type: ignore[union-attr]
+
+
+@pytest.fixture(autouse=True)
+def _only_what_a_test_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of the tests are no part of a program that one of them describes."""
+    tests = str(Path(__file__).resolve().parents[1])
+    for name, module in list(sys.modules.items()):
+        if str(get(module, "__file__")).startswith(tests):
+            monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.fixture
@@ -219,6 +229,27 @@ def test_modules_from_elsewhere_have_a_folder_of_their_own(
     assert {name for name in elsewhere if found[name].is_relative_to(tmp_path)} == expected
 
 
+def test_data_beside_sources_do_not_count(outside: Path) -> None:
+    put(outside, "pyproject.toml", "models/net.py")
+    (outside / "data").mkdir()
+    for number in range(5100):
+        (outside / "data" / f"{number}.npy").touch()
+    found = kept(outside / "train.py")
+    assert {"models/net.py", "train.py"} <= set(found)
+    assert not any(name.startswith("data/") for name in found)
+
+
+@pytest.mark.parametrize(("limit", "words"), [("_MOST_SOURCES", "only 3 are listed"), ("_MOST_ENTRIES", "more than 3")])
+def test_what_is_not_listed_is_said(outside: Path, monkeypatch: pytest.MonkeyPatch, limit: str, words: str) -> None:
+    put(outside, "pyproject.toml", "a/1.py", "b/2.py", "c/3.py")
+    assert "…" not in [one["path"] for one in capture_sources(str(outside / "train.py")).row.untracked]
+    monkeypatch.setattr(_used, limit, 3)
+    last = capture_sources(str(outside / "train.py")).row.untracked[-1]
+    assert (last["path"], last["in_snapshot"]) == ("…", False)
+    assert words in last["note"]
+    assert "folder" not in last["note"].split()  # the same on a machine where it has another name
+
+
 def recorded_by(folder: Path, *words: str, **variables: str) -> dict[str, Any]:
     """What a process of its own finds of its code, at its beginning and later."""
     command = [sys.executable, *words]
@@ -261,6 +292,87 @@ import json
 from lightning_lde.capture import capture_sources, rewritten_snapshot
 print(json.dumps({"untracked": [[one["path"], one["in_snapshot"]] for one in capture_sources().row.untracked]}))
 """
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "outputs", "tools/build", "tools/dist", "tools/wandb"])
+def test_what_is_imported_is_kept_whatever_its_folder_is_called(outside: Path, folder: str) -> None:
+    put(outside, f"{folder}/io.py", f"{folder}/form.py", f"{folder}/metrics.json", "lightning_logs/old.py")
+    (outside / "train.py").write_text(f"import {folder.replace('/', '.')}.io\n{NAMED}")
+    found = recorded_by(outside, "train.py")
+    assert found["untracked"] == [[f"{folder}/form.py", True], [f"{folder}/io.py", True], ["train.py", True]]
+
+
+def test_of_a_package_those_folders_are_kept_that_are_imported(outside: Path) -> None:
+    put(outside, "used/checkpoints/io.py", "used/checkpoints/lazy.py", "used/outputs/table.py")
+    (outside / "train.py").write_text(f"import used.checkpoints.io\n{NAMED}")
+    names = ["used/__init__.py", "used/checkpoints/io.py", "used/checkpoints/lazy.py", "used/deep/lazy.py"]
+    assert [name for name, _ in recorded_by(outside, "train.py")["untracked"]] == [
+        *("train.py", *names, "used/defaults.yaml")
+    ]
+
+
+def test_in_a_repository_what_git_ignores_is_kept_where_it_is_imported(repository: Path) -> None:
+    (repository / ".gitignore").write_text("ignored.py\nlocal_settings.py\ncheckpoints/\n")
+    (repository / "train.py").write_text(f"import checkpoints.io, helper, local_settings\n{NAMED}")
+    put(repository, "helper.py", "local_settings.py", "ignored.py", "checkpoints/io.py", "checkpoints/last.json")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    assert recorded_by(repository, "train.py")["untracked"] == [
+        ["checkpoints/io.py", True],
+        ["local_settings.py", True],
+    ]
+
+
+def test_in_a_repository_a_program_that_git_ignores_is_kept(repository: Path) -> None:
+    (repository / "ignored.py").write_text(NAMED)
+    assert recorded_by(repository, "ignored.py")["untracked"] == [["ignored.py", True]]
+
+
+def test_in_a_repository_modules_from_elsewhere_are_kept(repository: Path, tmp_path: Path) -> None:
+    (repository / "train.py").write_text(f"import inside, shared\n{NAMED}")
+    put(repository, "libraries/inside.py")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    put(tmp_path, "tools/shared.py", "tools/other.py")
+    places = [str(repository / "libraries"), str(tmp_path / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    found = recorded_by(repository, "train.py", PYTHONPATH=os.pathsep.join(places))
+    # What the commit has needs no copy.
+    assert found["untracked"] == [[f"{ELSEWHERE}/shared.py", True]]
+
+
+def test_in_a_repository_modules_of_a_submodule_are_kept(repository: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    put(other, "part.py")
+    git(other, "init", "-q")
+    git(other, "add", ".")
+    git(other, "commit", "-q", "-m", "first")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", str(other), "sub")
+    (repository / "train.py").write_text(f"import sub.part\n{NAMED}")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    assert recorded_by(repository, "train.py")["untracked"] == [["sub/part.py", True]]
+
+
+LATER_IN_GIT = """
+import json
+from lightning_lde import capture
+
+folders, first = capture.source_folders(), capture.capture_sources()
+assert capture.with_later_imports(first, folders) is None
+import helper, ignored
+later = capture.with_later_imports(first, folders)
+assert capture.with_later_imports(later, folders) is None
+print(json.dumps([[one["path"] for one in code.row.untracked] for code in (first, later)]))
+"""
+
+
+def test_in_a_repository_modules_that_are_imported_later_are_added(repository: Path) -> None:
+    (repository / "train.py").write_text(LATER_IN_GIT)
+    put(repository, "helper.py", "ignored.py")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "second")
+    done = subprocess.run([sys.executable, "train.py"], cwd=repository, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [[], ["ignored.py"]]
 
 
 @pytest.mark.parametrize("words", [["settings/run.yaml"], ["--config", "settings/run.yaml"], ["c=settings/run.yaml"]])

@@ -127,6 +127,50 @@ def test_environments_part_by_part() -> None:
     assert compare_environments([first, {}]).packages[0].values == ("2.0", MISSING)
 
 
+def environment(origin: dict[str, Any] | None, **facts: Any) -> dict[str, Any]:
+    row = {"python": "3.11", "packages": {"mylib": "1.0"}, "determinism": {"torch.num_threads": 1}, "cudnn": None}
+    return {**row, "package_origins": None if origin is None else {"mylib": origin}, **facts}
+
+
+def differing(*rows: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    found = compare_environments(rows)
+    return {fact.key: fact.values for facts in vars(found).values() for fact in facts if fact.differs}
+
+
+def test_one_version_from_two_commits() -> None:
+    first, second = ({"vcs": "git", "commit": commit} for commit in "ab")
+    assert differing(environment(first), environment(second)) == {"mylib (commit)": ("a", "b")}
+    as_text = {**environment(second), "package_origins": json.dumps({"mylib": second})}
+    assert differing(environment(first), as_text) == {"mylib (commit)": ("a", "b")}
+    # Of another version, that is what differs.
+    assert differing(environment(first), environment(second, packages={"mylib": "2.0"})) == {"mylib": ("1.0", "2.0")}
+
+
+def test_the_same_files_from_two_places_are_the_same() -> None:
+    first, second = {"files_hash": "f", "url": "https://a"}, {"files_hash": "f", "archive_hash": "sha256:b"}
+    assert differing(environment(first), environment(second)) == {}
+    assert differing(environment(first), environment({**second, "files_hash": "g"})) == {
+        "mylib (files_hash)": ("f", "g"),
+        "mylib (url)": ("https://a", MISSING),
+        "mylib (archive_hash)": (MISSING, "sha256:b"),
+    }
+
+
+def test_what_an_older_writer_did_not_know_is_no_difference() -> None:
+    flags = {"torch.num_threads": 1, "torch.num_interop_threads": 4}
+    new = environment({"commit": "a"}, cudnn="9.1.0", determinism=flags)
+    old = environment(None)
+    assert differing(old, new) == {}
+    assert (
+        differing({name: value for name, value in old.items() if name not in {"cudnn", "package_origins"}}, new) == {}
+    )
+    assert differing(environment({}), new) == {"mylib (commit)": (MISSING, "a"), "cudnn": (None, "9.1.0")}
+    third = {**flags, "torch.num_interop_threads": 8}
+    assert differing(old, new, environment({"commit": "a"}, cudnn="9.1.0", determinism=third)) == {
+        "torch.num_interop_threads": (MISSING, 4, 8)
+    }
+
+
 @pytest.mark.parametrize("odd", ["{", "[1]", "null", '"text"', "NaN"])
 def test_columns_that_hold_no_mapping_do_no_harm(odd: str) -> None:
     assert not compare_environments([{"packages": odd}, {"packages": '{"a":"1"}'}]).is_equal

@@ -61,25 +61,24 @@ def test_a_file_reads_back(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(cut=st.floats(0, 1), flip=st.none() | st.floats(0, 1))
-def test_a_torn_or_damaged_file_gives_a_true_beginning(tmp_path: Path, cut: float, flip: float | None) -> None:
+@given(cut=st.floats(0, 1))
+def test_a_torn_file_gives_a_true_beginning(tmp_path: Path, cut: float) -> None:
     whole = [str(n) for n in range(6)]
     path = tmp_path / f"{time.time_ns()}.spool"
     file = SpoolFile(path, HEADER)
     for message in whole:
         file.append(rows(message))
     file.close()
-    data = bytearray(path.read_bytes())[: int(cut * path.stat().st_size)]
-    if flip is not None and data:
-        data[min(int(flip * len(data)), len(data) - 1)] ^= 0x40
-    path.write_bytes(data)
+    path.write_bytes(path.read_bytes()[: int(cut * path.stat().st_size)])
     try:
         assert read_header(path) == HEADER
     except ValueError:
         return
-    found = messages(SpoolRows(path))
+    portions = SpoolRows(path)
+    found = messages(portions)
     assert found == whole[: len(found)]
-    if flip is None and cut == 1.0:
+    assert portions.damage is None  # so dies a process: nothing that was acknowledged is missing
+    if cut == 1.0:
         assert found == whole
 
 
