@@ -110,7 +110,7 @@ class Governance:
         as_json = json_columns(table)
         own: dict[tuple[str, str], Callable[[str], str]] = {
             ("runs", "summary"): self._summary,
-            ("runs", "project"): self.project,
+            ("runs", "project"): self.without_secrets,
         }
         for number, column in enumerate(rows.schema):
             if not pa.types.is_string(column.type):
@@ -133,9 +133,9 @@ class Governance:
         """A text without secrets, and with people named as the policy says."""
         return self._words(text) if len(text) < 500 else self._clean(text)
 
-    def project(self, name: str) -> str:
-        """A project's name without secrets. Whatever the policy says of people, the name of a partition stays."""
-        return redact_text(self.without_known(name))
+    def without_secrets(self, text: str) -> str:
+        """A text in which people stay, whatever the policy says: the name of a project, a path on this machine."""
+        return redact_text(self.without_known(text))
 
     def without_known(self, text: str) -> str:
         """A text without the values that are secrets wherever they stand."""

@@ -12,6 +12,8 @@ from typing import Any
 
 from lightning_lde.capture import is_secret_key
 
+# Of every shell: where it is, and was. They differ from one to the next and stand in every path.
+_WORKING_DIRECTORIES = {"PWD", "OLDPWD"}
 _SHORTEST = 8
 _ROUNDS = 50_000
 
@@ -26,7 +28,7 @@ def secrets_around(storage_options: Mapping[str, Any] | None = None) -> dict[str
         The name of each value.
     """
     variables = sorted(os.environ.items(), reverse=True)
-    found = {value: name for name, value in variables if is_secret_key(name)}
+    found = {value: name for name, value in variables if is_secret_key(name) and name not in _WORKING_DIRECTORIES}
     for name, value in (storage_options or {}).items():
         if isinstance(value, str) and (name == "key" or is_secret_key(str(name))):
             found.setdefault(value, f"storage option {name}")

@@ -133,7 +133,7 @@ class Recorder:
             run_id=writer,
             segment=-1,
             revision=0,
-            project=self._governance.project(safe_words(project) or ""),
+            project=self._governance.without_secrets(safe_words(project) or ""),
             experiment=safe_words(experiment),
             name=safe_words(name),
             tags=redact({str(key): str(value) for key, value in (tags or {}).items()}),
@@ -433,8 +433,8 @@ class Recorder:
         """
         file = RunFile(
             source=str(source.absolute()),
-            # Whoever stores it may know fewer secrets than this process.
-            path=self.without_known_secrets(path),
+            # Here already: a note of it may wait on the disk, and who stores it then may know fewer secrets.
+            path=self._governance.without_secrets(path),
             kind=kind,
             run_id=self.run_id,
             segment=self.segment,

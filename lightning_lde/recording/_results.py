@@ -26,4 +26,4 @@ def add_results(storage: LakeStorage, table: str, records: Sequence[Record], *, 
     governance = Governance(known=secrets_around(storage.given_options))
     governance.learn(storage.policy())
     rows = governance.table(table, records_to_arrow(table, records))
-    return storage.add_rows(table, rows, project=governance.project(project))
+    return storage.add_rows(table, rows, project=governance.without_secrets(project))

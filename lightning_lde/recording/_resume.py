@@ -125,7 +125,7 @@ def has_finished_elsewhere(storage: LakeStorage, project: str, state: RunState) 
         state: What the checkpoint kept.
     """
     found: list[bool] = []
-    partition = Governance(known=secrets_around(storage.given_options)).project(project)
+    partition = Governance(known=secrets_around(storage.given_options)).without_secrets(project)
 
     def look() -> None:
         with contextlib.suppress(Exception):

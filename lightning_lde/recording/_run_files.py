@@ -206,7 +206,7 @@ def write_note(folder: Path, header: SpoolHeader, file: RunFile, governance: Gov
     """
     remembered = governance.remembered
     # Names of files may hold secrets too: the file is found again by what is left of its path, and by a hash.
-    hidden = str(Path(*map(governance.project, Path(file.source).parts)))
+    hidden = str(Path(*map(governance.without_secrets, Path(file.source).parts)))
     note = {
         # Its row gets a writer of its own: the same name in the lake however often it is sent.
         "header": asdict(replace(header, writer=new_run_id(), number=0)),

@@ -110,7 +110,11 @@ def send_rows(
     def append(
         table: str, rows: Callable[[], pa.Table | Iterable[pa.Table]], count: int
     ) -> Iterator[tuple[HotFile, int]]:
-        place = {"project": governance.project(header.project), "day": header.partition_day, "writer": header.writer}
+        place = {
+            "project": governance.without_secrets(header.project),
+            "day": header.partition_day,
+            "writer": header.writer,
+        }
         try:
             yield storage.append(table, joined(rows), first=header.number, **place), count  # type: ignore[arg-type]
         except RowsError as error:

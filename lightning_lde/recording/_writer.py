@@ -86,7 +86,7 @@ class LakeWriter:
             count = sum(files.values())
             groups = _coalesced(self._rows(files))
             place: dict[str, Any] = {
-                "project": self._governance.project(self._header.project),
+                "project": self._governance.without_secrets(self._header.project),
                 "day": self._header.partition_day,
                 "writer": self._header.writer,
                 "first": first.first,

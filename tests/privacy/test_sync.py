@@ -87,6 +87,15 @@ def test_a_file_waits_where_its_secrets_are_not_known(
     assert list(own_spool.iterdir()) == []
 
 
+def test_another_working_directory_is_no_secret_that_is_missing(
+    tmp_path: Path, own_spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake_path = left_behind(tmp_path, PWD="/data/team42/projects", OLDPWD="/data/team42/others")
+    monkeypatch.setenv("PWD", "/elsewhere/9/in/another/shell")
+    assert {outcome.error for outcome in sync(own_spool)} == {None}
+    assert len(Lake(lake_path).sql("select * from artifacts").to_pylist()) == 1
+
+
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "OTHER_PASSWORD"])
 def test_a_file_is_stored_without_them_where_they_are_known(
     tmp_path: Path, own_spool: Path, monkeypatch: pytest.MonkeyPatch, name: str
