@@ -60,8 +60,9 @@ class Wanted:
     salt: str = ""
 
     def as_json(self) -> str:
-        """What `wanted` reads."""
-        return json.dumps(dataclasses.asdict(self))
+        """What `wanted` reads, of this version or of the one that the recorded code brings along."""
+        facts = dataclasses.asdict(self)
+        return json.dumps(facts if self.salt else {name: facts[name] for name in facts if name != "salt"})
 
 
 @functools.cache
@@ -71,8 +72,10 @@ def wanted() -> Wanted | None:
     if not path:
         return None
     try:
-        return Wanted(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError) as error:
+        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        known = {field.name for field in dataclasses.fields(Wanted)}
+        return Wanted(**{name: value for name, value in facts.items() if name in known})
+    except (AttributeError, OSError, TypeError, ValueError) as error:
         tell(f"{VARIABLE} is set, but nothing is reproduced: {type(error).__name__}: {error}", RecordingWarning)
         return None
 

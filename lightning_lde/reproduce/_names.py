@@ -56,6 +56,11 @@ class Names:
             return {self.value(key): self.value(item) for key, item in value.items()}
         return [self.value(item) for item in value] if isinstance(value, list) else value
 
+    @staticmethod
+    def holds_names(text: str) -> bool:
+        """Whether something stands in a text in place of a name, known or not."""
+        return _MARK.search(text) is not None
+
     def unknown_in(self, text: str) -> list[str]:
         """What stands in a text in place of names that are not known here."""
         marks = (mark for mark in _MARK.finditer(text) if mark[1] or self.drops)

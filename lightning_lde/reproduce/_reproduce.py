@@ -224,7 +224,7 @@ def _wanted(lake: Lake, plan: Plan, notes: list[str]) -> reproducing.Wanted:
         random_states=states,
         torch_seed=plan.torch_seed,
         torch_threads=plan.threads,
-        salt=plan.names.salt,
+        salt=plan.names.salt if plan.names.holds_names(json.dumps(plan.recorded.identity)) else "",
     )
 
 

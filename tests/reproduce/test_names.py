@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,6 +167,20 @@ def test_a_run_is_known_however_the_lake_names_it(
     try:
         assert reproducing.Opened().begin("now", identity, as_written) == (0, "then")
         assert reproducing.Opened().begin("now", {**identity, "name": "barbara of x"}, as_written) == (0, None)
+    finally:
+        monkeypatch.undo()
+        reproducing.wanted.cache_clear()
+
+
+def test_what_is_wanted_is_read_by_other_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = reproducing.Wanted(run_id="then", lake="lake", identity={"name": "n"})
+    # A version before there was a salt refuses what it does not know.
+    assert "salt" not in json.loads(target.as_json())
+    (tmp_path / "wanted.json").write_text(json.dumps({**json.loads(target.as_json()), "of_tomorrow": 1}))
+    monkeypatch.setenv(reproducing.VARIABLE, str(tmp_path / "wanted.json"))
+    reproducing.wanted.cache_clear()
+    try:
+        assert reproducing.wanted() == dataclasses.replace(target, random_states=[])
     finally:
         monkeypatch.undo()
         reproducing.wanted.cache_clear()
