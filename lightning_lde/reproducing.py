@@ -16,7 +16,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +28,9 @@ VARIABLE = "LDE_REPRODUCE"
 
 Identity = Mapping[str, Any]
 """Project, experiment, name and tags of a run, as they are recorded."""
+
+AsWritten = Callable[[Identity, str], Iterable[Identity]]
+"""What a lake may have made of an identity, whose people it may hide; the second is the lake's salt."""
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -44,6 +47,7 @@ class Wanted:
         random_states: What `capture.random_state` gave when its segments began, None where it is not known.
         torch_seed: What an unseeded torch began with, None where the program seeds it.
         torch_threads: torch's number of threads, None to leave it.
+        salt: What the pseudonyms in the identity were made with.
     """
 
     run_id: str
@@ -53,10 +57,12 @@ class Wanted:
     random_states: Sequence[Mapping[str, Any] | None] = ()
     torch_seed: int | None = None
     torch_threads: int | None = None
+    salt: str = ""
 
     def as_json(self) -> str:
-        """What `wanted` reads."""
-        return json.dumps(dataclasses.asdict(self))
+        """What `wanted` reads, of this version or of the one that the recorded code brings along."""
+        facts = dataclasses.asdict(self)
+        return json.dumps(facts if self.salt else {name: facts[name] for name in facts if name != "salt"})
 
 
 @functools.cache
@@ -66,8 +72,10 @@ def wanted() -> Wanted | None:
     if not path:
         return None
     try:
-        return Wanted(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError) as error:
+        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        known = {field.name for field in dataclasses.fields(Wanted)}
+        return Wanted(**{name: value for name, value in facts.items() if name in known})
+    except (AttributeError, OSError, TypeError, ValueError) as error:
         tell(f"{VARIABLE} is set, but nothing is reproduced: {type(error).__name__}: {error}", RecordingWarning)
         return None
 
@@ -95,12 +103,13 @@ class Opened:
         self._places: dict[str, int] = {}
         self._segments: dict[str, int] = {}
 
-    def begin(self, run_id: str, identity: Identity) -> tuple[int, str | None]:
+    def begin(self, run_id: str, identity: Identity, as_written: AsWritten | None = None) -> tuple[int, str | None]:
         """Count a new run.
 
         Args:
             run_id: The new run.
             identity: What it is called.
+            as_written: Where the lake may hide people: what it may have made of an identity.
 
         Returns:
             How many runs of that identity this process had begun before, and the run that the new one reproduces.
@@ -109,7 +118,7 @@ class Opened:
         target = wanted()
         with self._lock:
             number = self._numbers[key] = self._numbers.get(key, -1) + 1
-            same = target is not None and number == target.number and dict(identity) == dict(target.identity)
+            same = target is not None and number == target.number and _is_named_so(identity, target, as_written)
             self._reproductions[run_id] = target.run_id if target is not None and same else None
             self._places[run_id] = number
             return number, self._reproductions[run_id]
@@ -130,6 +139,13 @@ class Opened:
     def may_go_on(self, run_id: str) -> bool:
         """Whether training may go on in a run: a reproduction adds nothing to runs that were there before it."""
         return wanted() is None or run_id in self._reproductions
+
+
+def _is_named_so(identity: Identity, target: Wanted, as_written: AsWritten | None) -> bool:
+    """Whether a run is called what the reproduced one is, as that stands in the lake."""
+    wanted = dict(target.identity)
+    forms = () if as_written is None else as_written(identity, target.salt)
+    return dict(identity) == wanted or any(dict(form) == wanted for form in forms)
 
 
 opened = Opened()

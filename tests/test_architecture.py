@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "statistics": set(),
     "recording": {"capture", "columns", "current", "lake", "policy", "reproducing", "schema", "system"},
     "query": {"lake", "schema", "statistics"},
-    "reproduce": {"capture", "lake", "query", "reproducing", "schema"},
+    "reproduce": {"capture", "lake", "policy", "query", "reproducing", "schema"},
     "system": set(),
     "testing": {"lake", "schema"},
     "_lightning": {"capture", "lake", "recording", "reproducing", "schema"},

@@ -20,7 +20,7 @@ _NO_SURPRISES = ("--no-pager", "-c", f"core.hooksPath={os.devnull}", "-c", "core
 _DIFF = (
     *("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty"),
     # Whatever the user has set: it shall apply to a clone.
-    *("--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--no-relative"),
+    *("--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--no-relative", "--submodule=short"),
 )
 
 

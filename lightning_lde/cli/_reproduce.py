@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from lightning_lde.reproduce import Cause, Outcome, Plan
 
 _SHOWN = 12
+_WIDTH = 100
+# Of the plan: what the lake says of the run itself, and names that it has pseudonyms for.
+_NOT_SHOWN = {"recorded", "names"}
 
 
 @click.command()
@@ -120,12 +125,14 @@ def _print_plan(plan: Plan, folder: Path | None, *, aside: bool) -> None:
         ("folder", f"{folder or 'a temporary one'}/code, started in {plan.directory}"),
         ("command", plan.command),
         ("environment", "this one" if plan.environment == "reuse" else _venv_words(plan)),
+        *_pip_lines(plan),
         *[("differs", str(one)) for one in plan.differences[:_SHOWN]],
         *[("", f"and {len(plan.differences) - _SHOWN} more")][: len(plan.differences) > _SHOWN],
         ("variables", ", ".join(changed) or "as they are"),
         ("threads", "as they are here" if plan.threads is None else f"{plan.threads} of torch"),
         ("seeds", plan.seed_words),
         ("data", _data_words(plan)),
+        *[("", words) for words in plan.data],
         *[("linked", link) for link in plan.links],
         ("lake", f"{plan.lake}, as a new run with a link to this one"),
         *[("note", note) for note in plan.notes],
@@ -136,8 +143,19 @@ def _print_plan(plan: Plan, folder: Path | None, *, aside: bool) -> None:
 
 
 def _venv_words(plan: Plan) -> str:
-    packages = plan.recorded.environment.get("packages") or {}
-    return f"a new one with {plan.recorded.environment.get('python')} and {len(packages)} packages by pip"
+    return f"a new one with {plan.recorded.environment.get('python')} and {len(plan.packages)} packages by pip"
+
+
+def _pip_lines(plan: Plan) -> list[tuple[str, str]]:
+    """What pip will be told, word for word."""
+    from lightning_lde.reproduce import PIP
+
+    if not plan.packages:
+        return []
+    command = shlex.join(["python", *PIP])
+    wishes = " ".join(f"{name}=={version}" for name, version in plan.packages.items())
+    lines = textwrap.wrap(wishes, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [("pip", command), *(("", f"  {line}") for line in lines)]
 
 
 def _data_words(plan: Plan) -> str:
@@ -162,12 +180,22 @@ def _print_outcome(plan: Plan, outcome: Outcome) -> None:
         loader = "" if metric.dataloader_idx is None else f", loader {metric.dataloader_idx}"
         name = f"{metric.name} ({metric.context or 'no context'}{loader})"
         click.echo(f"  {text(name):<30}  {metric.verdict}{where}: {equal}{off}{lost}{more}")
+    _print_data(plan, outcome)
     for note in outcome.notes:
         click.echo(f"  note: {text(note)}")
     if outcome.causes:
         click.echo("\nprobable causes, the most probable first")
         for number, cause in enumerate(outcome.causes, start=1):
             _print_cause(number, cause)
+
+
+def _print_data(plan: Plan, outcome: Outcome) -> None:
+    lines = [text(f"not known: {one}" if one.kind == "unknown" else one) for one in outcome.data]
+    if not lines:
+        lines = ["equal, as far as they were looked at" if plan.recorded.uses else "none known"]
+    shown = [*lines[:_SHOWN], *([f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else [])]
+    for title, line in zip(("data", *[""] * len(shown)), shown, strict=False):
+        click.echo(f"  {title:<11}  {line}")
 
 
 def _print_cause(number: int, cause: Cause) -> None:
@@ -179,7 +207,9 @@ def _print_cause(number: int, cause: Cause) -> None:
 
 
 def _plan_facts(plan: Plan) -> dict[str, Any]:
-    facts = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan) if field.name != "recorded"}
+    facts = {
+        field.name: getattr(plan, field.name) for field in dataclasses.fields(plan) if field.name not in _NOT_SHOWN
+    }
     facts["differences"] = [one._asdict() for one in plan.differences]
     return {"run_id": plan.recorded.run["run_id"], "command": plan.command, "code": plan.code_words, **facts}
 
@@ -193,6 +223,7 @@ def _outcome_facts(outcome: Outcome) -> dict[str, Any]:
         "run_id": outcome.run_id,
         "verdict": {**verdict, "sentence": outcome.verdict.sentence},
         "causes": causes,
+        "data": [one._asdict() for one in outcome.data],
         "notes": outcome.notes,
         "exit_code": outcome.exit_code,
     }

@@ -20,7 +20,7 @@ from lightning_lde.query._graph import Edge
 from lightning_lde.query._json import decoded_row
 from lightning_lde.query._lake import Lake
 from lightning_lde.query._lineage import Lineage, Step, lineage
-from lightning_lde.query._manifests import SampleChanges
+from lightning_lde.query._manifests import Manifests, SampleChanges
 from lightning_lde.query._nodes import Node
 from lightning_lde.query._points import (
     DEFAULT_TOLERANCE,
@@ -52,6 +52,7 @@ __all__ = [
     "Fact",
     "Lake",
     "Lineage",
+    "Manifests",
     "MetricComparison",
     "MetricKey",
     "Node",

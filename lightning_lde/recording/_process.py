@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from lightning_lde import capture, reproducing
+from lightning_lde.policy import WAYS
 from lightning_lde.recording._governance import VARIABLES
 from lightning_lde.schema import Link, Relation, canonical_json, utc_now
 
@@ -49,6 +51,28 @@ def describe_later_imports(recorder: Recorder) -> None:
     recorder.record_code(larger)
     recorder.update(code_id=larger.row.code_id)
     link_run(recorder, Relation.RAN_CODE, "code", larger.row.code_id)
+
+
+def as_written(identity: reproducing.Identity, salt: str) -> list[reproducing.Identity]:
+    """What a lake may have made of what a run is called, by each way of naming people: its policy may have changed.
+
+    Args:
+        identity: Project, experiment, name and tags.
+        salt: The lake's.
+    """
+    return [
+        {key: _with_people(item, emails, names, salt) for key, item in identity.items()}
+        for emails in WAYS
+        for names in WAYS
+    ]
+
+
+def _with_people(value: Any, emails: str, names: str, salt: str) -> Any:
+    if isinstance(value, str):
+        return capture.hide_names(capture.hide_emails(value, emails, salt), names, salt)
+    if isinstance(value, Mapping):
+        return {_with_people(key, emails, names, salt): _with_people(value[key], emails, names, salt) for key in value}
+    return value
 
 
 def begin_as_recorded(recorder: Recorder, number: int) -> bytes | None:

@@ -30,7 +30,7 @@ from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._known import secrets_around
 from lightning_lde.recording._objects import SmallObject
 from lightning_lde.recording._present import PresentRun
-from lightning_lde.recording._process import begin_as_recorded, describe_later_imports, describe_process
+from lightning_lde.recording._process import as_written, begin_as_recorded, describe_later_imports, describe_process
 from lightning_lde.recording._pump import SpoolPump
 from lightning_lde.recording._resume import Moment, RunState
 from lightning_lde.recording._run_files import RunFile, Stored
@@ -177,7 +177,7 @@ class Recorder:
         run = self._present.run
         if self._resumes is None:
             identity = {name: getattr(run, name) for name in ("project", "experiment", "name", "tags")}
-            number, reproduces = reproducing.opened.begin(run.run_id, identity)
+            number, reproduces = reproducing.opened.begin(run.run_id, identity, as_written)
             self._present.change(number_in_process=number, reproduces=reproduces)
         else:
             earlier, reproduces = reproducing.opened.go_on(run.run_id)

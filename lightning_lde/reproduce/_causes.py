@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lightning_lde.reproduce._differences import (
+    CompareSamples,
     Difference,
     code_differences,
     data_differences,
@@ -40,7 +41,9 @@ class Cause(NamedTuple):
     differences: tuple[Difference, ...] = ()
 
 
-def probable_causes(before: Recorded, now: Recorded, verdict: Verdict) -> list[Cause]:
+def probable_causes(
+    before: Recorded, now: Recorded, verdict: Verdict, *, samples: CompareSamples | None = None
+) -> list[Cause]:
     """What differs between a run and its reproduction, the most probable cause first.
 
     Changed data, code or settings come first, since they explain any difference. Versions, threads and hardware
@@ -50,30 +53,40 @@ def probable_causes(before: Recorded, now: Recorded, verdict: Verdict) -> list[C
         before: The run.
         now: Its reproduction.
         verdict: How they compare.
+        samples: Compares the samples of two data sets; None to leave that out.
 
     Returns:
         The causes; empty where the two are identical.
     """
     if verdict.word == IDENTICAL:
         return []
-    found = [*_of_inputs(before, now), *_of_place(before, now, verdict), *_of_outcome(before, now, verdict)]
+    found = [*_of_inputs(before, now, samples), *_of_place(before, now, verdict), *_of_outcome(before, now, verdict)]
     found += _of_chance(before, now, verdict, found)
     return sorted(found, key=lambda cause: -cause.weight)
 
 
-def _of_inputs(before: Recorded, now: Recorded) -> Iterator[Cause]:
-    data = data_differences(before.uses, now.uses)
+def _of_inputs(before: Recorded, now: Recorded, samples: CompareSamples | None) -> Iterator[Cause]:
+    data, unknown = _parted(data_differences(before.uses, now.uses, samples=samples))
+    if unknown:
+        yield Cause("data", 15, "not known whether the data is the same", tuple(unknown))
     if data:
         only_workers = all(one.name.endswith((" num_workers", " settings")) for one in data)
         reason = "the data are loaded in another way" if only_workers else "the data, or how they are used, changed"
         yield Cause("data", 60 if only_workers else 100, reason, tuple(data))
-    code = code_differences(before.code, now.code)
+    code, unknown = _parted(code_differences(before.code, now.code))
+    if unknown:
+        yield Cause("code", 65, "not known whether the code is the same", tuple(unknown))
     if code:
         yield Cause("code", 95, "the code is not the same", tuple(code))
     settings = setting_differences(before.pipeline, now.pipeline)
     if settings:
         # Where the code differs too, the settings follow from it.
         yield Cause("settings", 92, "the settings are not the same", tuple(settings))
+
+
+def _parted(differences: list[Difference]) -> tuple[list[Difference], list[Difference]]:
+    """What differs, and what may differ."""
+    return [one for one in differences if one.kind != "unknown"], [one for one in differences if one.kind == "unknown"]
 
 
 def _of_place(before: Recorded, now: Recorded, verdict: Verdict) -> Iterator[Cause]:
@@ -126,7 +139,8 @@ def _of_chance(before: Recorded, now: Recorded, verdict: Verdict, others: list[C
     seeded = before.run["seeds"].get("seeded_by")
     facts = [f"seeded by {seeded}" if seeded else "the program sets no seed that is known"]
     if not strong:
-        facts.append("data, code, packages, threads, hardware and the first weights are equal")
+        data = "" if any(cause.kind == "data" for cause in others) else "data, "
+        facts.append(f"{data}code, packages, threads, hardware and the first weights are equal")
     if transforms := sorted({str(use.facts["transforms"]) for use in before.uses if use.facts.get("transforms")}):
         facts.append(f"transforms: {_listed(transforms)}")
     if any(use.facts.get("num_workers") for use in before.uses):

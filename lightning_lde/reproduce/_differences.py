@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lightning_lde.query import MISSING, Fact, compare_environments, differences, placed_uses
+from lightning_lde.query import MISSING, Fact, SampleChanges, compare_environments, differences, placed_uses
 from lightning_lde.reproduce._facts import Row, Use
+
+CompareSamples = Callable[[dict[str, Any], dict[str, Any]], SampleChanges | str]
+"""What became of the samples from one row of the table ``datasets`` to another, or why it is not known."""
 
 THREADS = "torch.num_threads"
 THREAD_VARIABLES = frozenset({"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"})
 _KINDS = {
     "python": "python",
     "platform": "system",
-    **dict.fromkeys(("machine", "cpu", "cpu_count", "memory_bytes", "gpus", "cuda"), "hardware"),
+    **dict.fromkeys(
+        ("machine", "cpu", "cpu_count", "memory_bytes", "gpus", "cuda", "gpu_driver", "cuda_driver", "cudnn"),
+        "hardware",
+    ),
 }
-_CONTENT = (
-    *("dataset_samples", "n_classes", "class_counts", "sample_shape", "sample_dtype", "size_bytes"),
-    *("fingerprint", "fingerprint_method"),
-)
+_SEEN = ("dataset_samples", "n_classes", "class_counts", "sample_shape", "sample_dtype")
+# What these are depends on how the data were looked at.
+_BY_METHOD = ("size_bytes", "fingerprint")
 _CONFIGURATION = (
     *("split", "n_samples", "indices_hash", "transforms", "sampler", "batch_size", "drop_last", "num_workers"),
     *("collate_fn", "settings"),
 )
 _WHOLE = ("module_class", "source_hash", "layers")
 _LONGEST_VALUE = 80
+_NOT_RECORDED = "not recorded"
 
 
 class Difference(NamedTuple):
@@ -34,7 +40,8 @@ class Difference(NamedTuple):
 
     Attributes:
         kind: ``"package"``, ``"python"``, ``"threads"``, ``"hardware"``, ``"determinism"``, ``"variable"``,
-            ``"system"``, ``"commit"``, ``"diff"``, ``"file"``, ``"content"``, ``"configuration"`` or ``"setting"``.
+            ``"system"``, ``"commit"``, ``"diff"``, ``"file"``, ``"content"``, ``"configuration"``, ``"setting"``, or
+            ``"unknown"`` where it is not known whether there is a difference.
         name: What differs.
         before: Its value in the run that is reproduced, None where it has none.
         now: Its value here.
@@ -83,33 +90,42 @@ def code_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     """
     if not before or not now:
         return []
-    changes = before.get("diff") or None, now.get("diff") or None
-    told = _lines(changes[0]), _lines(changes[1])
-    if changes[0] != changes[1] and told[0] == told[1]:
-        told = told[0], f"{told[1]}, others"
+    sides = before, now
+    changes = [code.get("diff") or None for code in sides]
+    unrecorded = [bool(code.get("dirty")) and not change for code, change in zip(sides, changes, strict=True)]
+    told = [_NOT_RECORDED if lost else _lines(diff) for lost, diff in zip(unrecorded, changes, strict=True)]
+    if all(unrecorded) or (changes[0] != changes[1] and told[0] == told[1]):
+        told[1] = f"{told[1]}, perhaps others" if all(unrecorded) else f"{told[1]}, others"
     hashes = [
         {
             **{row["path"]: row["sha256"] for row in code.get("untracked") or []},
             str(now.get("entry_point")): code.get("entry_point_hash"),
         }
-        for code in (before, now)
+        for code in sides
     ]
     return [
         *_of_mappings("commit", *({"commit": code.get("commit")} for code in (before, now))),
-        *_of_mappings("diff", *({"uncommitted changes": words} for words in told)),
+        *_of_mappings("unknown" if any(unrecorded) else "diff", *({"uncommitted changes": words} for words in told)),
         *_of_mappings("file", *hashes),
     ]
 
 
-def data_differences(before: Sequence[Use], now: Sequence[Use]) -> list[Difference]:
+def data_differences(
+    before: Sequence[Use], now: Sequence[Use], *, samples: CompareSamples | None = None
+) -> list[Difference]:
     """What differs between the data of two runs, each data set beside the one that stands in its place.
+
+    Fingerprints that were made in different ways are not compared: then it is only said that this is not known, unless
+    the samples tell.
 
     Args:
         before: The data sets of one run.
         now: Those of the other one.
+        samples: Compares the samples of two data sets, such as `Manifests.compare`; None to leave that out.
     """
     ours, theirs = placed_uses([[{**use.facts, "relation": use.relation} for use in uses] for uses in (before, now)])
-    found = [_of_use(where, ours.get(where), theirs.get(where)) for where in sorted(ours.keys() | theirs.keys())]
+    places = sorted(ours.keys() | theirs.keys())
+    found = [_of_use(where, ours.get(where), theirs.get(where), samples) for where in places]
     return [one for group in found for one in group]
 
 
@@ -134,16 +150,62 @@ def _settings(pipeline: Mapping[str, Any]) -> dict[str, Any]:
     return {**_columns(pipeline, ("hparams", "optimizers", "schedulers")), "trainer": trainer}
 
 
-def _of_use(where: str, before: Row | None, now: Row | None) -> list[Difference]:
+def _of_use(where: str, before: Row | None, now: Row | None, samples: CompareSamples | None) -> list[Difference]:
     if before is None or now is None:
         names = [None if use is None else use.get("dataset") or use.get("dataset_id") for use in (before, now)]
         return [Difference("content", f"{where}: data set", *names)]
     title = f"{where}: {now.get('dataset')} "
-    return [
-        one._replace(name=title + one.name)
-        for kind, columns in (("content", _CONTENT), ("configuration", _CONFIGURATION))
-        for one in _of_mappings(kind, _columns(before, columns), _columns(now, columns))
+    found = [
+        *_of_content(before, now, samples),
+        *_of_mappings("configuration", _columns(before, _CONFIGURATION), _columns(now, _CONFIGURATION)),
     ]
+    return [one._replace(name=title + one.name) for one in found]
+
+
+def _of_content(before: Row, now: Row, samples: CompareSamples | None) -> list[Difference]:
+    methods = before.get("fingerprint_method"), now.get("fingerprint_method")
+    comparable = methods[0] == methods[1]
+    columns = (*_SEEN, *(_BY_METHOD if comparable else ()))
+    if not comparable:
+        columns = tuple(name for name in columns if None not in (before.get(name), now.get(name)))
+    found = _of_mappings("content", _columns(before, columns), _columns(now, columns))
+    if comparable and not found:
+        return []
+    changes = None if samples is None else samples(*map(_as_data_set, (before, now)))
+    if isinstance(changes, SampleChanges):
+        of_samples = _of_samples(changes)
+        # Hashes of the samples tell what fingerprints of two methods cannot.
+        return found + ([] if of_samples is None else [of_samples])
+    unknown = Difference("unknown", "content, as it was looked at in other ways", *methods)
+    return found if comparable or found else [unknown]
+
+
+def _as_data_set(use: Row) -> Row:
+    return {**use, "n_samples": use.get("dataset_samples")}
+
+
+def _of_samples(changes: SampleChanges) -> Difference | None:
+    """The samples that came and went, None where all are the same in the same order."""
+    sides = [
+        [_counted(changes.removed, "gone", changes.examples_removed, changes)],
+        [
+            _counted(changes.added, "new", changes.examples_added, changes),
+            _counted(changes.changed, "changed", changes.examples_changed, changes),
+            None if changes.in_order else "in another order",
+        ],
+    ]
+    before, now = (", ".join(filter(None, words)) for words in sides)
+    if not before and not now:
+        return None
+    return Difference("content", "samples", f"{before or 'none gone'}, {changes.kept} kept", now or "none new")
+
+
+def _counted(count: int, word: str, examples: Sequence[str | int], changes: SampleChanges) -> str | None:
+    if not count:
+        return None
+    rows = "" if changes.known_by == "path" else "row " if len(examples) == 1 else "rows "
+    more = " …" if count > len(examples) else ""
+    return f"{count} {word} ({rows}{', '.join(map(str, examples))}{more})"
 
 
 def _of_mappings(

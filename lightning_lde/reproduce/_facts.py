@@ -20,6 +20,8 @@ _POINTS = """
     where run_id = $1 and segment >= $2 and context is distinct from 'system'
     order by segment, time, step"""
 
+_PLACES = "select dataset_id, uri, manifest_object from datasets where list_contains($1, dataset_id)"
+
 _EPISODES = """
     select segment, method, inner_steps, episode_index, coalesce(loss, 'nan'::double) as loss,
            coalesce(accuracy, 'nan'::double) as accuracy
@@ -52,7 +54,8 @@ class Use(NamedTuple):
 
     Attributes:
         relation: ``"trained_on"``, ``"validated_on"`` or ``"evaluated_on"``.
-        facts: The columns of the data set and of its configuration.
+        facts: The columns of the data set and of its configuration; those of the data set that are named as some of
+            the configuration's are as `RunFacts.data` has them.
     """
 
     relation: str
@@ -118,7 +121,7 @@ def read_recorded(lake: Lake, run: str) -> Recorded:
         environment=decoded_row(facts.environment),
         code=decoded_row(facts.code),
         pipeline=decoded_row(facts.pipeline),
-        uses=_uses(facts.data),
+        uses=_uses(facts.data, ask(_PLACES, [row["dataset_id"] for row in facts.data]) if facts.data else []),
         seeds=[segment["seeds"] or {} for segment in segments],
         stages=[segment["stage"] for segment in segments],
         points=_points(
@@ -131,10 +134,17 @@ def read_recorded(lake: Lake, run: str) -> Recorded:
     )
 
 
-def _uses(data: list[Row]) -> list[Use]:
+def _uses(data: list[Row], places: list[Row]) -> list[Use]:
     """The data sets, those with one purpose in the order in which the run met them."""
     rows = sorted(data, key=lambda row: (row["relation"], row["first_met"]))
-    return [Use(row["relation"], {k: v for k, v in decoded_row(row).items() if k != "relation"}) for row in rows]
+    of_data_set = {row["dataset_id"]: row for row in places}
+    return [
+        Use(
+            row["relation"],
+            {k: v for k, v in {**row, **of_data_set.get(row["dataset_id"], {})}.items() if k != "relation"},
+        )
+        for row in map(decoded_row, rows)
+    ]
 
 
 def _last_process(segments: list[Row]) -> list[Row]:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
-import os
-import re
-import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from lightning_lde.errors import ReproductionError
+from lightning_lde.reproduce._changes import is_binary, is_cut, parts_of
 from lightning_lde.reproduce._facts import Row
+from lightning_lde.reproduce._git import git
+from lightning_lde.reproduce._modules import bring_modules, modules_of
 
 _LARGEST_UNPACKED_BYTES = 64 << 20
 _MOST_MEMBERS = 10_000
-_TIMEOUT_S = 300.0
 _PATH_REMOTE = "<path>/"
-_BINARY = re.compile(r"^Binary files .* differ$", re.MULTILINE)
-_CUT = re.compile(r"^<diff cut here after \d+ characters>$", re.MULTILINE)
+_HIDDEN = ("<redacted>", "<user", "<host", "<email")
+# Of these, the entry point is a file of the code's.
+_STARTED_FROM_A_FILE = {None, "script", "module"}
 
 
 def write_code(
-    folder: Path, code: Row, *, repository: Path | None, snapshot: bytes | None, links: Sequence[str] = ()
+    folder: Path,
+    code: Row,
+    *,
+    repository: Path | None,
+    snapshot: bytes | None,
+    links: Sequence[str] = (),
+    restore: Callable[[str], str] = str,
 ) -> list[str]:
     """Bring the code of a run into an empty folder.
 
@@ -34,6 +41,8 @@ def write_code(
         snapshot: The archive with the files that no commit holds, None where there is none.
         links: Paths below the repository, or below the working directory, that are linked into the folder, such as
             data that no commit holds.
+        restore: Makes of a text with pseudonyms what it may have been. It is taken for a file of the snapshot if the
+            file has the recorded hash then.
 
     Returns:
         What is not as it was.
@@ -45,10 +54,14 @@ def write_code(
         raise ReproductionError(f"{folder} is not empty: name a folder that is, or one that does not exist")
     folder.mkdir(parents=True, exist_ok=True)
     if code.get("commit") and repository is not None:
+        modules = modules_of(repository, str(code["commit"]), code.get("diff"))
         _clone(repository, folder, code)
         _apply(folder, code.get("diff"))
+        bring_modules(folder, [module for module in modules if module.path not in links])
+        _clear(folder, {module.path for module in modules} & set(links))
     if snapshot is not None:
         unpack(snapshot, folder)
+        _restore(folder, code, restore)
     for link in links:
         _link(folder, link, (repository or Path.cwd()).absolute())
     return _not_as_it_was(folder, code)
@@ -91,36 +104,6 @@ def unpack(archive: bytes, folder: Path) -> list[str]:
     return sorted(files)
 
 
-def binary_changes(diff: str | None) -> list[str]:
-    """Files whose changes a diff names without holding them."""
-    return [_name_of(part) for part in _parts(diff) if _BINARY.search(part)]
-
-
-def is_cut(diff: str | None) -> bool:
-    """Whether a diff was too large to be kept as a whole."""
-    return diff is not None and _CUT.search(diff) is not None
-
-
-def git(folder: Path, *words: str, text: str | None = None) -> str:
-    """The answer of git, without hooks.
-
-    Raises:
-        ReproductionError: If git is missing or refuses.
-    """
-    command = ["git", "-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false", *words]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment = {**kept, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, input=text, capture_output=True, text=True, timeout=_TIMEOUT_S
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ReproductionError(f"git {words[0]} did not work: {error}") from error
-    if done.returncode:
-        raise ReproductionError(f"git {words[0]} did not work: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout.strip()
-
-
 def _clone(repository: Path, folder: Path, code: Row) -> None:
     # Shared: also a commit that no branch leads to any more can be checked out, and nothing is copied.
     git(folder, "clone", "--quiet", "--shared", "--no-checkout", "--template=", str(repository), str(folder))
@@ -139,23 +122,15 @@ def _clone(repository: Path, folder: Path, code: Row) -> None:
 def _apply(folder: Path, diff: str | None) -> None:
     if is_cut(diff):
         raise ReproductionError("the uncommitted changes were too large to be recorded as a whole")
-    text = "".join(part for part in _parts(diff) if not _BINARY.search(part))
+    text = "".join(part for part in parts_of(diff) if not is_binary(part))
     if not text:
         return
     try:
         git(folder, "apply", "--index", "--whitespace=nowarn", "-", text=text)
     except ReproductionError as error:
-        hint = "; what looked like a secret was replaced in it" if "<redacted>" in text else ""
+        is_changed = any(mark in text for mark in _HIDDEN)
+        hint = "; what looked like a secret, or a name, was replaced in them" if is_changed else ""
         raise ReproductionError(f"the recorded changes do not fit the commit{hint}: {error}") from error
-
-
-def _parts(diff: str | None) -> list[str]:
-    """The pieces of a diff, one for each file."""
-    return [part for part in re.split(r"(?m)^(?=diff --git )", diff or "") if part.startswith("diff --git ")]
-
-
-def _name_of(part: str) -> str:
-    return part.splitlines()[0].rpartition(" b/")[2]
 
 
 def _check_member(member: tarfile.TarInfo, folder: Path) -> None:
@@ -186,6 +161,25 @@ def _link(folder: Path, link: str, base: Path) -> None:
     target.symlink_to(source)
 
 
+def _clear(folder: Path, modules: set[str]) -> None:
+    """Take the empty folders away in whose place something is linked."""
+    for path in modules:
+        with contextlib.suppress(OSError):
+            (folder / path).rmdir()
+
+
+def _restore(folder: Path, code: Row, restore: Callable[[str], str]) -> None:
+    for row in code.get("untracked") or []:
+        file = folder / str(row["path"])
+        inside = file.resolve().is_relative_to(folder.resolve()) and not file.is_symlink()
+        if not row["sha256"] or not inside or not file.is_file() or _hash(file.read_bytes()) == row["sha256"]:
+            continue
+        with contextlib.suppress(UnicodeDecodeError):
+            text = restore(file.read_bytes().decode("utf-8")).encode()
+            if _hash(text) == row["sha256"]:
+                file.write_bytes(text)
+
+
 def _not_as_it_was(folder: Path, code: Row) -> list[str]:
     found = []
     expected = {row["path"]: row for row in code.get("untracked") or [] if row["sha256"]}
@@ -193,8 +187,19 @@ def _not_as_it_was(folder: Path, code: Row) -> list[str]:
         file = folder / path
         if row["note"] == "cells that were run":
             continue
-        if not file.is_file():
+        if any(mark in path for mark in _HIDDEN):
+            found.append(f"{path} has a name that is not known here: whether it is as it was is not checked")
+        elif not file.is_file():
             found.append(f"{path} is missing: {row['note'] or 'it is not in the snapshot'}")
-        elif hashlib.sha256(file.read_bytes()).hexdigest() != row["sha256"]:
+        elif _hash(file.read_bytes()) != row["sha256"]:
             found.append(f"{path} is not as it was: {row['note'] or 'its content has another hash'}")
+    entry, recorded = code.get("entry_point"), code.get("entry_point_hash")
+    is_file = (code.get("launch") or {}).get("kind") in _STARTED_FROM_A_FILE and entry not in expected
+    if entry and recorded and is_file and (folder / entry).is_file():
+        is_same = _hash((folder / entry).read_bytes()) == recorded
+        found += [] if is_same else [f"{entry} is not as it was when it was started: its content has another hash"]
     return found
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -6,25 +6,30 @@ import dataclasses
 import os
 import posixpath
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_lde.capture import REDACTED, is_recorded_variable
-from lightning_lde.errors import ReproductionError
+from lightning_lde.policy import Policy
+from lightning_lde.reproduce._changes import binary_changes, is_cut, redacted_changes
+from lightning_lde.reproduce._data import places_of_data
 from lightning_lde.reproduce._differences import (
     THREAD_VARIABLES,
     THREADS,
     Difference,
     environment_differences,
 )
+from lightning_lde.reproduce._environment import packages_to_install
 from lightning_lde.reproduce._facts import Recorded, Row
-from lightning_lde.reproduce._folder import binary_changes, git, is_cut
+from lightning_lde.reproduce._names import Names, unknown_in_changes
 
 CELLS = "notebook_cells.py"
 REUSE, VENV = "reuse", "venv"
+WITHHELD = "<withheld>"
+"""What stands in place of a value that was not to be recorded (docs/format.md)."""
+
 _SMALL_SEED = 1 << 32
-_WITHHELD = "<withheld>"
 # Which of the machine's GPUs is free is a matter of today.
 _OF_TODAY = {"CUDA_VISIBLE_DEVICES"}
 
@@ -46,6 +51,9 @@ class Plan:
         threads: torch's number of threads, None to leave it.
         torch_seed: What an unseeded torch began with, None where the program seeds it.
         links: Paths that are linked into the folder.
+        packages: What pip is asked for, names and versions; empty where no environment is built.
+        data: Where the data should be, and whether something is there.
+        names: The people and machines that are known here by their pseudonyms.
         notes: What will not be as it was.
         obstacles: Why it cannot be run; empty where it can.
     """
@@ -62,6 +70,9 @@ class Plan:
     threads: int | None
     torch_seed: int | None
     links: tuple[str, ...] = ()
+    packages: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    names: Names = dataclasses.field(default_factory=Names)
     notes: tuple[str, ...] = ()
     obstacles: tuple[str, ...] = ()
 
@@ -79,7 +90,7 @@ class Plan:
             parts.append(f"commit {code['commit'][:12]} of {self.repository or 'a repository that is not found'}")
         if code.get("diff"):
             parts.append(f"{len(code['diff'].splitlines())} lines of uncommitted changes")
-        if kept := [row for row in code.get("untracked") or [] if row["in_snapshot"]]:
+        if kept := _kept(code):
             parts.append(f"{len(kept)} files from the snapshot")
         return ", ".join(parts) or "nothing"
 
@@ -106,6 +117,10 @@ def make_plan(
     environment: str = REUSE,
     keep_threads: bool = False,
     links: Sequence[str] = (),
+    names: Names | None = None,
+    policy: Policy | None = None,
+    not_from_index: Mapping[str, str] | None = None,
+    missing_modules: Sequence[str] = (),
 ) -> Plan:
     """What has to be done to run a run again.
 
@@ -117,13 +132,19 @@ def make_plan(
         environment: ``"reuse"`` runs it here, ``"venv"`` builds the recorded environment.
         keep_threads: Whether the number of threads stays as it is here.
         links: Paths that are linked into the folder.
+        names: People and machines that are known here by their pseudonyms.
+        policy: The lake's policy, which may have kept variables out; None where it is not known.
+        not_from_index: Packages that pip must not be asked for by name, and why.
+        missing_modules: Submodules that are not here at their commits.
     """
-    run, code = recorded.run, recorded.code
+    run, code, names = recorded.run, recorded.code, names or Names()
     words, notes = _words(code, run["argv"] or [])
-    variables, unset = _variables(recorded.environment, keep_threads=keep_threads)
+    variables, unset, untold = _variables(recorded, names, policy or Policy(), keep_threads=keep_threads)
+    if untold:
+        notes.append(f"whether {', '.join(untold)} were set is not recorded: they stay as they are here")
     if (code.get("launch") or {}).get("recorded_by"):
-        names = {"LDE_PROJECT": run["project"], "LDE_EXPERIMENT": run["experiment"], "LDE_NAME": run["name"]}
-        variables = {**variables, "LDE_URI": lake, **{name: value for name, value in names.items() if value}}
+        called = {"LDE_PROJECT": run["project"], "LDE_EXPERIMENT": run["experiment"], "LDE_NAME": run["name"]}
+        variables |= {"LDE_URI": lake, **{name: names.text(value) for name, value in called.items() if value}}
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
         if (value := _seed(recorded, name)) is not None:
             variables = {**variables, name: str(value)}
@@ -134,12 +155,17 @@ def make_plan(
     differences = [] if environment == VENV else environment_differences(recorded.environment, here)
     # These are what the program and the variables make of them.
     early = {"determinism", "threads", "variable"}
+    packages: Mapping[str, str] = {}
+    if environment == VENV:
+        packages, left_out = packages_to_install(recorded.environment, not_from_index or {})
+        notes += left_out
+    directory = code.get("working_directory") or "."
     return Plan(
         recorded=recorded,
         lake=lake,
         repository=repository if code.get("commit") else None,
         words=tuple(words),
-        directory=code.get("working_directory") or ".",
+        directory=directory,
         environment=environment,
         differences=tuple(one for one in differences if one.kind not in early),
         variables=variables,
@@ -147,24 +173,16 @@ def make_plan(
         threads=None if keep_threads else (recorded.environment.get("determinism") or {}).get(THREADS),
         torch_seed=initial if unseeded else None,
         links=tuple(links),
-        notes=(*notes, *_notes(recorded)),
-        obstacles=tuple(_obstacles(recorded, words, repository)),
+        packages=packages,
+        data=tuple(places_of_data(recorded, words, (repository or Path.cwd()) / directory)),
+        names=names,
+        notes=(*notes, *_notes(recorded, names)),
+        obstacles=(
+            *_obstacles(recorded, words, repository),
+            *_hidden(recorded, words, names),
+            *_modules(missing_modules),
+        ),
     )
-
-
-def find_repository(path: Path, commit: str) -> Path | None:
-    """The repository around a folder, if it has a commit.
-
-    Args:
-        path: A folder.
-        commit: The commit's hash.
-    """
-    try:
-        root = Path(git(path, "rev-parse", "--show-toplevel"))
-        git(root, "cat-file", "-e", f"{commit}^{{commit}}")
-    except ReproductionError:
-        return None
-    return root
 
 
 def _words(code: Row, argv: list[str]) -> tuple[list[str], list[str]]:
@@ -188,25 +206,52 @@ def _words(code: Row, argv: list[str]) -> tuple[list[str], list[str]]:
     return [*options, posixpath.relpath(str(script), directory or "."), *arguments], notes
 
 
-def _variables(environment: Row, *, keep_threads: bool) -> tuple[dict[str, str], list[str]]:
-    """Variables to set and to take away, so that they are as they were."""
-    recorded = {name: str(value) for name, value in (environment.get("variables") or {}).items()}
+def _variables(
+    recorded: Recorded, names: Names, policy: Policy, *, keep_threads: bool
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Variables to set and to take away, so that they are as they were; and those of which it is not known."""
+    environment = recorded.environment
+    told = {name: str(value) for name, value in (environment.get("variables") or {}).items()}
     left = {*_OF_TODAY, *(THREAD_VARIABLES if keep_threads else ())}
     known = {
         name: value
-        for name, value in recorded.items()
-        if is_recorded_variable(name) and name not in left and "<path>" not in value and REDACTED not in value
+        for name, value in told.items()
+        if is_recorded_variable(name) and name not in left and not _is_changed(value, names)
     }
-    unset = [name for name in os.environ if is_recorded_variable(name) and name not in recorded and name not in left]
     changed = {name: value for name, value in known.items() if os.environ.get(name) != value}
-    return changed, sorted(unset) if environment else []
+    others = sorted(name for name in os.environ if is_recorded_variable(name) and name not in told and name not in left)
+    if not environment:
+        return changed, [], []
+    # Of a run at the level `minimal` there are none, whatever was set.
+    may_be_told = bool(told) or _is_more_than_minimal(recorded)
+    unset = [name for name in others if may_be_told and policy.takes_variable(name)]
+    return changed, unset, [name for name in others if name not in unset]
 
 
-def _notes(recorded: Recorded) -> list[str]:
+def _is_changed(value: str, names: Names) -> bool:
+    return any(mark in value for mark in ("<path>", REDACTED, WITHHELD)) or bool(names.unknown_in(value))
+
+
+def _is_more_than_minimal(recorded: Recorded) -> bool:
+    """Whether something was recorded that the level ``minimal`` leaves out."""
+    code, arguments = recorded.code, (recorded.run["argv"] or [])[1:]
+    values = [word for word in arguments if not word.startswith("-") and WITHHELD not in word]
+    return bool(values or code.get("diff") or code.get("snapshot_object"))
+
+
+def _notes(recorded: Recorded, names: Names) -> list[str]:
     run, code = recorded.run, recorded.code
     notes = [f"{row['path']} is not in the snapshot: {row['note']}" for row in _lost(code)]
+    if unkept := _unkept(code):
+        notes.append(f"files that no commit holds are not in the lake: {', '.join(unkept)}")
     notes += [f"{row['path']}: what looked like a secret was replaced in it" for row in _redacted(code)]
     notes += [f"the change of {name} is binary and was not recorded" for name in binary_changes(code.get("diff"))]
+    for name in redacted_changes(code.get("diff")):
+        notes.append(f"the change of {name}: what looked like a secret was replaced in it")
+    if in_comments := unknown_in_changes(code.get("diff"), names)[1]:
+        notes.append(f"comments in the uncommitted changes name {', '.join(in_comments)}, not known here")
+    if code.get("commit") and code.get("dirty") is None and not code.get("diff"):
+        notes.append("whether there were uncommitted changes is not recorded: the commit is run as it is")
     if code and code.get("working_directory") is None:
         notes.append("it was started outside of its code's folder, which is where it starts now")
     if run["status"] != "finished":
@@ -225,15 +270,62 @@ def _obstacles(recorded: Recorded, words: list[str], repository: Path | None) ->
         found.append("neither entry point nor command line were recorded")
     if any(REDACTED in word for word in words):
         found.append("the command line holds what looked like a secret and was replaced; start it by hand")
-    if any(_WITHHELD in word for word in words):
-        found.append("the level of capture or the lake's policy left values of the command line out; start it by hand")
+    if any(WITHHELD in word for word in words):
+        found.append(
+            "the command line has values that were not recorded, by the level of capture or the lake's policy; "
+            "start it by hand"
+        )
     if not code.get("commit") and not code.get("snapshot_object"):
         found.append("its code was not recorded: no commit and no snapshot")
     if code.get("commit") and repository is None:
         found.append(f"commit {code['commit']} is not in a repository here: name one with --repository")
+    if code.get("commit") and code.get("dirty") and not code.get("diff"):
+        found.append(
+            "it had uncommitted changes that were not recorded, by the level of capture or because git was too slow"
+        )
     if is_cut(code.get("diff")):
         found.append("its uncommitted changes were too large to be recorded as a whole")
+    if code.get("commit") and (started := code.get("entry_point")) in _unkept(code):
+        found.append(f"{started}, which was started, is in no commit, and its text was not recorded")
     return found
+
+
+def _hidden(recorded: Recorded, words: list[str], names: Names) -> list[str]:
+    """Names that are needed, but not known here."""
+    code = recorded.code
+    hidden = {
+        "the command line names": _unknown(words, names),
+        "the working directory names": _unknown([code.get("working_directory") or ""], names),
+        "the uncommitted changes name": unknown_in_changes(code.get("diff"), names)[0],
+    }
+    return [
+        f"{what} people or machines that are recorded as {', '.join(marks)} and not known here; start it by hand"
+        for what, marks in hidden.items()
+        if marks
+    ]
+
+
+def _unknown(texts: Iterable[str], names: Names) -> list[str]:
+    return list(dict.fromkeys(mark for text in texts for mark in names.unknown_in(text)))
+
+
+def _modules(missing: Sequence[str]) -> list[str]:
+    if not missing:
+        return []
+    return [
+        f"submodules are not here at their commits: {', '.join(missing)}; `git submodule update --init --recursive` "
+        "in the repository brings them, --link PATH takes what is there"
+    ]
+
+
+def _kept(code: Row) -> list[Any]:
+    return [row for row in code.get("untracked") or [] if row["in_snapshot"] and code.get("snapshot_object")]
+
+
+def _unkept(code: Row) -> list[str]:
+    """Files of a snapshot that was not stored."""
+    rows = code.get("untracked") or []
+    return [] if code.get("snapshot_object") else [row["path"] for row in rows if row["in_snapshot"]]
 
 
 def _lost(code: Row) -> list[Any]:

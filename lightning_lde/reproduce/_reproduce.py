@@ -17,12 +17,16 @@ from urllib.parse import unquote, urlsplit
 
 from lightning_lde import capture, reproducing
 from lightning_lde.errors import ReproductionError, StoreError
-from lightning_lde.query import DEFAULT_TOLERANCE, Lake
+from lightning_lde.query import DEFAULT_TOLERANCE, Lake, Manifests
 from lightning_lde.reproduce._causes import Cause, probable_causes
-from lightning_lde.reproduce._environment import build_environment
+from lightning_lde.reproduce._differences import CompareSamples, Difference, data_differences
+from lightning_lde.reproduce._environment import build_environment, packages_of_elsewhere
 from lightning_lde.reproduce._facts import Recorded, read_recorded
 from lightning_lde.reproduce._folder import write_code
-from lightning_lde.reproduce._plan import REUSE, VENV, Plan, find_repository, make_plan
+from lightning_lde.reproduce._git import find_repository
+from lightning_lde.reproduce._modules import missing_modules, modules_of
+from lightning_lde.reproduce._names import names_known_here, with_names
+from lightning_lde.reproduce._plan import REUSE, VENV, Plan, make_plan
 from lightning_lde.reproduce._verdict import Verdict, verdict_of
 from lightning_lde.schema import canonical_json
 
@@ -57,6 +61,7 @@ class Outcome:
         run_id: The new run.
         verdict: How it compares with the one that it reproduces.
         causes: Why it is not the same, the most probable first.
+        data: What differs between the data of the two, also where they are identical otherwise.
         notes: What was not as it was, and what was restored.
         exit_code: The program's.
     """
@@ -66,6 +71,7 @@ class Outcome:
     causes: tuple[Cause, ...]
     notes: tuple[str, ...]
     exit_code: int
+    data: tuple[Difference, ...] = ()
 
 
 def plan_reproduction(
@@ -94,8 +100,11 @@ def plan_reproduction(
         import torch  # noqa: F401  # what is known of GPUs and threads comes from it
 
     recorded = read_recorded(lake, run)
-    commit = recorded.code.get("commit")
+    commit, policy = recorded.code.get("commit"), lake.storage.policy()
     found = None if commit is None else find_repository(repository or Path.cwd(), commit)
+    names = names_known_here(policy, repository=found, places=[lake.storage.absolute_url, str(found or "")])
+    recorded = with_names(recorded, names, found)
+    modules = () if found is None or commit is None else modules_of(found, commit, recorded.code.get("diff"))
     return make_plan(
         recorded,
         lake=lake.storage.absolute_url,
@@ -104,6 +113,10 @@ def plan_reproduction(
         environment=environment,
         keep_threads=keep_threads,
         links=links,
+        names=names,
+        policy=policy,
+        not_from_index=packages_of_elsewhere(found, commit) if environment == VENV else {},
+        missing_modules=missing_modules(modules, links),
     )
 
 
@@ -133,10 +146,18 @@ def reproduce(
         raise ReproductionError(f"{folder} is not empty: name a folder that is, or one that does not exist")
     code = folder / CODE
     snapshot = _object(lake, plan.recorded.code.get("snapshot_object"))
-    notes = write_code(code, plan.recorded.code, repository=plan.repository, snapshot=snapshot, links=plan.links)
+    notes = write_code(
+        code,
+        plan.recorded.code,
+        repository=plan.repository,
+        snapshot=snapshot,
+        links=plan.links,
+        restore=plan.names.text,
+    )
     python = Path(sys.executable)
     if plan.environment == VENV:
-        python, missing = build_environment(folder / "venv", plan.recorded.environment)
+        environment = {**plan.recorded.environment, "packages": plan.packages}
+        python, missing = build_environment(folder / "venv", environment)
         notes += missing
     before = _reproductions(lake, plan)
     exit_code = _start(plan, folder, python, _wanted(lake, plan, notes), timeout_s)
@@ -147,20 +168,25 @@ def reproduce(
         notes.append(f"the program ended with code {exit_code}, its output is in {folder / OUTPUT}")
     recorded, again = read_recorded(lake, plan.recorded.run["run_id"]), read_recorded(lake, new[-1])
     notes += [event["message"] for event in again.events if event["kind"] == "reproduction"]
-    verdict, causes = judge(recorded, again, tolerance=tolerance)
-    return Outcome(new[-1], verdict, tuple(causes), tuple(notes), exit_code)
+    samples = Manifests(lake).compare
+    verdict, causes = judge(recorded, again, tolerance=tolerance, samples=samples)
+    data = tuple(data_differences(recorded.uses, again.uses, samples=samples))
+    return Outcome(new[-1], verdict, tuple(causes), tuple(notes), exit_code, data)
 
 
-def judge(before: Recorded, now: Recorded, *, tolerance: float = DEFAULT_TOLERANCE) -> tuple[Verdict, list[Cause]]:
+def judge(
+    before: Recorded, now: Recorded, *, tolerance: float = DEFAULT_TOLERANCE, samples: CompareSamples | None = None
+) -> tuple[Verdict, list[Cause]]:
     """Compare two runs as a run and its reproduction.
 
     Args:
         before: The run.
         now: Its reproduction.
         tolerance: The largest relative difference that counts as the same.
+        samples: Compares the samples of two data sets, such as `Manifests.compare`; None to leave that out.
     """
     verdict = verdict_of(before, now, tolerance=tolerance)
-    return verdict, probable_causes(before, now, verdict)
+    return verdict, probable_causes(before, now, verdict, samples=samples)
 
 
 def _reproductions(lake: Lake, plan: Plan) -> set[str]:
@@ -198,12 +224,14 @@ def _wanted(lake: Lake, plan: Plan, notes: list[str]) -> reproducing.Wanted:
         random_states=states,
         torch_seed=plan.torch_seed,
         torch_threads=plan.threads,
+        salt=plan.names.salt if plan.names.holds_names(json.dumps(plan.recorded.identity)) else "",
     )
 
 
 def _start(plan: Plan, folder: Path, python: Path, wanted: reproducing.Wanted, timeout_s: float | None) -> int:
     """Run the program to its end and return its exit code."""
     file = folder / "reproduce.json"
+    file.touch(mode=0o600)  # with the salt of the lake's pseudonyms
     file.write_text(wanted.as_json(), encoding="utf-8")
     code = folder / CODE
     directory = code / plan.directory

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from lightning_lde import Lake, Recorder
+from lightning_lde.query._manifests import compare_samples
 from lightning_lde.reproduce import (
     Use,
     code_differences,
@@ -84,6 +86,56 @@ def test_data_in_another_order_are_the_same_data() -> None:
     now = [uses[1], Use("trained_on", {**USE, "dataset_config_id": "n", "batch_size": 4})]
     assert told(data_differences(uses, now)) == {"trained_on 1: digits batch_size": ("configuration", 8, 4)}
     assert told(data_differences(uses, uses[1:])) == {"trained_on 1: data set": ("content", "digits", None)}
+
+
+METHODS = {"fingerprint_method": "sha256 of content", "fingerprint": "f", "size_bytes": 10, "dataset_samples": 4}
+
+
+def test_fingerprints_of_two_methods_are_not_compared() -> None:
+    def between(**changes: Any) -> dict[str, Any]:
+        return told(
+            data_differences(
+                [Use("trained_on", {**USE, **METHODS})], [Use("trained_on", {**USE, **METHODS, **changes})]
+            )
+        )
+
+    unknown = "trained_on: digits content, as it was looked at in other ways"
+    other = {"fingerprint_method": "structure", "fingerprint": "g", "size_bytes": None}
+    assert between(**other) == {unknown: ("unknown", "sha256 of content", "structure")}
+    assert between(fingerprint="g") == {"trained_on: digits fingerprint": ("content", "f", "g")}
+    # What both saw counts.
+    assert between(**other, dataset_samples=5) == {"trained_on: digits dataset_samples": ("content", 4, 5)}
+    assert between(**other, batch_size=4)["trained_on: digits batch_size"] == ("configuration", 8, 4)
+
+
+def manifests(*hashes: list[int]) -> Any:
+    """Compares two manifests whatever the data sets are."""
+    old, new = (pa.table({"hash": pa.array(rows, pa.uint64())}) for rows in hashes)
+    return lambda before, after: compare_samples(old, new)
+
+
+def test_samples_say_what_fingerprints_cannot() -> None:
+    before = [Use("trained_on", {**USE, **METHODS})]
+    other_way = [Use("trained_on", {**USE, **METHODS, "fingerprint_method": "structure", "fingerprint": "g"})]
+    assert data_differences(before, other_way, samples=manifests([1, 2, 3], [1, 2, 3])) == []
+    changed = [Use("trained_on", {**USE, **METHODS, "fingerprint": "g"})]
+    for now in (other_way, changed):
+        found = told(data_differences(before, now, samples=manifests([1, 2, 3, 4], [1, 2, 9, 4, 8])))
+        words = ("content", "1 gone (row 2), 3 kept", "2 new (rows 2, 4)")
+        assert found["trained_on: digits samples"] == words
+    found = told(data_differences(before, changed, samples=manifests([1, 2, 3], [3, 2, 1])))
+    assert found["trained_on: digits samples"] == ("content", "none gone, 3 kept", "in another order")
+    assert told(data_differences(before, other_way, samples=lambda *_: "not kept")) != {}
+
+
+def test_changes_that_were_not_recorded_are_not_equal() -> None:
+    code = {"commit": "a", "diff": None, "dirty": False, "entry_point": "run.py", "entry_point_hash": "h"}
+    lost, changed = {**code, "dirty": True}, {**code, "dirty": True, "diff": "x\n"}
+    assert code_differences(code, code) == code_differences(changed, changed) == []
+    name = "uncommitted changes"
+    assert told(code_differences(lost, code)) == {name: ("unknown", "not recorded", None)}
+    assert told(code_differences(changed, lost)) == {name: ("unknown", "1 lines", "not recorded")}
+    assert told(code_differences(lost, lost)) == {name: ("unknown", "not recorded", "not recorded, perhaps others")}
 
 
 def test_code() -> None:

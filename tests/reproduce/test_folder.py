@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,28 @@ def test_what_cannot_come_back_is_told(changed: Path, tmp_path: Path) -> None:
     row["untracked"] = [{**row["untracked"][0], "in_snapshot": False, "note": "larger than 262144 bytes"}]
     notes = write_code(tmp_path / "other", row, repository=changed, snapshot=None)
     assert notes == ["untracked.py is missing: larger than 262144 bytes"]
+
+
+def test_a_program_that_is_another_one_is_told(changed: Path, tmp_path: Path) -> None:
+    row, snapshot = code_of(changed)
+    row["diff"] = None
+    [note] = write_code(tmp_path / "code", row, repository=changed, snapshot=snapshot)
+    assert note == "train.py is not as it was when it was started: its content has another hash"
+
+
+def test_files_under_pseudonyms_come_back_where_their_hash_says_so(changed: Path, tmp_path: Path) -> None:
+    (changed / "untracked.py").write_text("OWNER = 'ann'\n")
+    row, _ = code_of(changed)
+    hidden = archive(("untracked.py", b"OWNER = '<user-0123456789ab>'\n", {}))
+
+    def restore(name: str) -> Callable[[str], str]:
+        return lambda text: text.replace("<user-0123456789ab>", name)
+
+    assert write_code(tmp_path / "a", row, repository=changed, snapshot=hidden, restore=restore("ann")) == []
+    assert (tmp_path / "a" / "untracked.py").read_text() == "OWNER = 'ann'\n"
+    [note] = write_code(tmp_path / "b", row, repository=changed, snapshot=hidden, restore=restore("bob"))
+    assert note.startswith("untracked.py is not as it was")
+    assert "<user-" in (tmp_path / "b" / "untracked.py").read_text()
 
 
 def test_a_diff_that_does_not_fit(changed: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +56,21 @@ def test_a_changed_data_file(repository: Path, tmp_path: Path, record: Record) -
     assert named["dataset_samples"] == (48, 47)
     assert named["class_counts"] == ({"0": 16, "1": 16, "2": 16}, {"0": 24, "1": 23})
     assert "fingerprint" in named
+
+
+def test_data_that_differ_are_told_also_of_identical_runs(repository: Path, tmp_path: Path, record: Record) -> None:
+    place = repository / "data" / "values.csv"
+    values(place, 20, 3)
+    lake = record(repository, "planted_validation.py", "lake")
+    run = only_run(lake)
+    lines = place.read_text().splitlines()
+    place.write_text("\n".join([*lines[:5], "0.5,0.5,0.5,0.5,0", *lines[6:]]))
+    command = [sys.executable, "-m", "lightning_lde.cli", "reproduce", "lake", run, "--yes", "--link", "data"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr
+    assert "identical: run" in done.stdout
+    assert "TensorDataset fingerprint" in done.stdout
+    assert "samples: 1 gone (row 5), 19 kept → 1 new (row 5)" in done.stdout
 
 
 def test_a_changed_package(repository: Path, tmp_path: Path, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ def check(outcome: Outcome, lake: Lake, *, points: int) -> None:
     assert (outcome.verdict.sentence, outcome.exit_code) == ("identical", 0), (outcome, output(outcome))
     assert outcome.verdict.n_points == points
     assert outcome.causes == ()
+    assert outcome.data == ()
     rows = lake.sql("select run_id, weights_start_id, weights_end_id, code_id, reproduces from runs").to_pylist()
     new = next(row for row in rows if row["run_id"] == outcome.run_id)
     old = next(row for row in rows if row["run_id"] == new["reproduces"])

@@ -97,6 +97,7 @@ TORCH = {"environment": {**ENVIRONMENT, "packages": {**ENVIRONMENT["packages"], 
 PIP = {"environment": {**ENVIRONMENT, "packages": {**ENVIRONMENT["packages"], "pip": "26"}}}
 NEW = {"environment": {**ENVIRONMENT, "packages": {**ENVIRONMENT["packages"], "profiler": "1"}}}
 OTHER_DATA = {"uses": [Use("trained_on", {**DATA, "fingerprint": "g"})]}
+OTHER_METHOD = {"uses": [Use("trained_on", {**DATA, "fingerprint": "g", "fingerprint_method": "structure"})]}
 WORKERS = {"uses": [Use("trained_on", {**DATA, "num_workers": 4})]}
 OTHER_CODE = {"code": {**CODE, "commit": "d"}}
 OTHER_START = {"run": {"weights_start_id": "t"}}
@@ -112,6 +113,9 @@ RANKINGS: list[tuple[dict[Point, float], dict[str, Any], list[str]]] = [
     (LARGE, {**OTHER_CODE, **OTHER_DATA, **TORCH}, ["data", "code", "packages"]),
     (LARGE, {**OTHER_START, **THREADS}, ["start weights"]),
     (LARGE, WORKERS, ["data"]),
+    (LARGE, OTHER_METHOD, ["randomness", "data"]),
+    (LARGE, {**OTHER_METHOD, **THREADS}, ["randomness", "threads", "data"]),
+    (LARGE, {"code": {**CODE, "dirty": True}}, ["code", "randomness"]),
 ]
 
 
@@ -123,6 +127,14 @@ def test_the_most_probable_cause_stands_first(
     before, now = recorded(curve(1.0, 1.0, 1.0)), recorded(points, **{**changes, "run": run})
     causes = probable_causes(before, now, verdict_of(before, now))
     assert [cause.kind for cause in causes][: len(kinds)] == kinds
+
+
+def test_what_is_not_known_of_the_data_is_said_so() -> None:
+    before, now = recorded(curve(1.0)), recorded(curve(2.0), run={"weights_end_id": "other"}, **OTHER_METHOD)
+    randomness, data = probable_causes(before, now, verdict_of(before, now))
+    assert (data.kind, data.reason) == ("data", "not known whether the data is the same")
+    assert "code, packages, threads, hardware and the first weights are equal" in randomness.reason
+    assert "data, code" not in randomness.reason
 
 
 def test_metrics_that_measure_time_are_told_from_training() -> None:
