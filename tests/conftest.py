@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 for variable in ("LDE_URI", "LDE_PROJECT"):
     os.environ.pop(variable, None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # What a script starts with `&` is deaf to Ctrl-C, and so would be the programs of the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

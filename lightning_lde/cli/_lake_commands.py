@@ -73,11 +73,12 @@ def sql(words: tuple[str, ...], form: str, options: tuple[str, ...]) -> None:
 @click.argument("spool", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--without-known-secrets",
+    "also_unchecked",
     is_flag=True,
     help="Store checkpoints and files although secrets that the run had in its variables are not set here.",
 )
 @storage_options
-def sync(spool: Path | None, options: tuple[str, ...], *, without_known_secrets: bool) -> None:
+def sync(spool: Path | None, options: tuple[str, ...], *, also_unchecked: bool) -> None:
     """Send what runs that died, or never reached their lake, left on this machine.
 
     SPOOL is the folder of all spools; without it the one of this user. Runs that are alive are left alone. A file
@@ -92,7 +93,7 @@ def sync(spool: Path | None, options: tuple[str, ...], *, without_known_secrets:
     def opened(url: str, kept: dict[str, Any]) -> LakeStorage:
         return LakeStorage(url, {**kept, **parsed_options(options)})
 
-    for outcome in sync_spools(root, opened, without_known_secrets=without_known_secrets):
+    for outcome in sync_spools(root, opened, also_unchecked=also_unchecked):
         rows += outcome.rows
         failed += outcome.error is not None
         what = f"{outcome.rows} rows" if outcome.rows or outcome.error is None else "not sent"

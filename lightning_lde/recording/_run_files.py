@@ -170,8 +170,6 @@ class Notes:
         with self._lock:
             missing = [file for file, note in self._waiting.items() if note is None and file not in self._stored]
         for file in missing:
-            if governance.secrets_in(file.source):
-                continue
             with contextlib.suppress(OSError):
                 note = write_note(folder, header, replace(file, path=governance.text(file.path)), governance)
                 with self._lock:

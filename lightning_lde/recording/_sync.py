@@ -54,7 +54,7 @@ def sync_spools(
     root: Path,
     open_lake: Callable[[str, dict[str, Any]], LakeStorage | None],
     *,
-    without_known_secrets: bool = False,
+    also_unchecked: bool = False,
 ) -> Iterator[SyncOutcome]:
     """Send the spool files of dead processes, and delete each when the lake has it.
 
@@ -65,7 +65,7 @@ def sync_spools(
     Args:
         root: The folder of all spools.
         open_lake: Gives the lake of an address and of storage options that are no secret; None leaves its files alone.
-        without_known_secrets: Whether files are stored although such secrets are not known here.
+        also_unchecked: Whether files are stored although such secrets are not known here.
 
     Yields:
         The outcome of each file that was tried.
@@ -77,7 +77,7 @@ def sync_spools(
             if outcome is not None:
                 yield outcome
         for path in note_files(folder):
-            outcome = _send_file(path, open_lake, without_known_secrets=without_known_secrets)
+            outcome = _send_file(path, open_lake, also_unchecked=also_unchecked)
             if outcome is not None:
                 yield outcome
         remove_if_empty(folder)
@@ -179,7 +179,7 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
 
 
 def _send_file(
-    path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None], *, without_known_secrets: bool
+    path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None], *, also_unchecked: bool
 ) -> SyncOutcome | None:
     """Store a file that a run has noted, if it is still there as it was; what is not true any more is said there."""
     try:
@@ -192,7 +192,7 @@ def _send_file(
             return None
         stored = Stored(None, f"{file.path} was changed before it could be stored, or is gone")
         if file.as_it_is_now() == file:
-            missing = [] if without_known_secrets else remembered.missing(lake.governance.known)
+            missing = [] if also_unchecked else remembered.missing(lake.governance.known)
             if missing:
                 return SyncOutcome(path, header.run_id, header.lake, error=_that_it_waits(file, missing))
             stored = store_file(lake.storage, file, lake.governance)

@@ -124,7 +124,7 @@ def test_a_file_is_found_again_whose_path_holds_secrets(tmp_path: Path, own_spoo
     (tmp_path / "folder" / f"of {token} and another" / "state.pkl").write_bytes(b"of somebody else")
     for word in (token.encode(), KNOWN.encode()):
         assert [place for place, data in all_bytes(own_spool) if word in data] == []
-    assert list(sync_spools(own_spool, lambda url, _: LakeStorage(url), without_known_secrets=True)) != []
+    assert list(sync_spools(own_spool, lambda url, _: LakeStorage(url), also_unchecked=True)) != []
     [data] = stored(lake_path)
     assert pickle.loads(data) == {"note": KNOWN, "lr": 0.1}
     assert list(own_spool.iterdir()) == []

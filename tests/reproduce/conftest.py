@@ -68,3 +68,12 @@ def only_run(lake: Lake) -> str:
     """The id of the run that is no reproduction and was opened last."""
     rows = lake.sql("select run_id from runs where reproduces is null order by started_at desc").to_pylist()
     return str(rows[0]["run_id"])
+
+
+@pytest.fixture(autouse=True)
+def _only_what_a_test_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of the tests are no part of a program that one of them records."""
+    tests = str(ROOT / "tests")
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(tests):
+            monkeypatch.delitem(sys.modules, name)

@@ -72,8 +72,8 @@ def test_old_rows_are_run_by_their_entry_point(tmp_path: Path) -> None:
 
 OBSTACLES = [
     ({"run": {"argv": ["a.py", "--api-key", "<redacted>"]}}, "secret"),
-    ({"run": {"argv": ["a.py", "-p<withheld>"]}}, "left values"),
-    ({"code": {"launch": {"kind": "command", "target": "<withheld>"}}}, "left values"),
+    ({"run": {"argv": ["a.py", "-p<withheld>"]}}, "not recorded"),
+    ({"code": {"launch": {"kind": "command", "target": "<withheld>"}}}, "not recorded"),
     ({"code": {"commit": None}}, "no commit and no snapshot"),
     ({"code": {"diff": "x\n<diff cut here after 1000000 characters>\n"}}, "too large"),
     ({"code": {"launch": {"kind": "unknown"}, "entry_point": None}}, "neither"),
