@@ -52,7 +52,7 @@ def test_nan_is_stored_as_nan(lake: Lake) -> None:
 
 
 def test_a_reader_sees_a_running_run_grow(lake: Lake) -> None:
-    recorder = record(lake, points=40)
+    recorder = record(lake, points=40, flush_every_s=1.0)
     deadline = time.monotonic() + 10
     while lake.sql("select * from metrics").num_rows < 80 and time.monotonic() < deadline:
         time.sleep(0.05)
