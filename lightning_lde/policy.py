@@ -10,6 +10,9 @@ from typing import Any
 
 from lightning_lde.errors import ConfigurationError
 
+WITHHELD = "<withheld>"
+"""What stands in place of a value that is not taken."""
+
 LEVELS = ("minimal", "standard", "full")
 """How much is captured, from little to much."""
 

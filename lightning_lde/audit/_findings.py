@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lightning_lde.capture import REDACTED
-from lightning_lde.recording import WITHHELD
+from lightning_lde.policy import WITHHELD
 
 LOOKS = "secret"
 POLICY = "policy"

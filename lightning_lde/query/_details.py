@@ -5,22 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_lde.query._facts import Row, read_facts
+from lightning_lde.query._facts import Row, RunFacts, read_facts
 from lightning_lde.query._json import decoded_row
 from lightning_lde.query._lake import Lake
 
 
-@dataclass(frozen=True)
-class RunDetails:
-    """The rows that belong to one run.
+@dataclass(frozen=True, kw_only=True)
+class RunDetails(RunFacts):
+    """The rows that belong to one run: what went into it, and what came out.
 
     Attributes:
-        run: The present state.
-        data: Each data set configuration with its data set and what it was used for.
-        pipeline: Pipeline and its configuration in one row, empty if unknown.
-        params: Settings by dotted key.
-        environment: The environment, empty if unknown.
-        code: The code, empty if unknown.
         metrics: Last, lowest and highest value and the number of points by metric and data loader.
         episodes: Evaluated tasks by segment, data set and its use, weights, method and inner steps.
         artifacts: Files.
@@ -28,12 +22,6 @@ class RunDetails:
         events: Noteworthy moments.
     """
 
-    run: Row
-    data: list[Row]
-    pipeline: Row
-    params: list[Row]
-    environment: Row
-    code: Row
     metrics: list[Row]
     episodes: list[Row]
     artifacts: list[Row]

@@ -10,14 +10,13 @@ from lightning_lde.recording._results import add_results
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
 from lightning_lde.recording._spool import Rows, spool_root, spooled
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
-from lightning_lde.recording._withheld import WITHHELD, arguments_taken
+from lightning_lde.recording._withheld import arguments_taken
 from lightning_lde.recording._words import check_interval, words_of
 
 __all__ = [
     "KEYS_OF_OTHERS",
     "NOT_AT_MINIMAL",
     "VARIABLES",
-    "WITHHELD",
     "Moment",
     "Recorder",
     "Rows",

@@ -18,13 +18,13 @@ from lightning_lde.capture import (
     redact_text,
     rewritten_snapshot,
 )
-from lightning_lde.policy import Policy
+from lightning_lde.policy import WITHHELD, Policy
 from lightning_lde.recording._blocks import MetricBlock
 from lightning_lde.recording._known import Remembered, can_be_known, remember
 from lightning_lde.recording._objects import SmallObject
 from lightning_lde.recording._spool import Rows
 from lightning_lde.recording._summary import renamed_summary
-from lightning_lde.recording._withheld import WITHHELD, arguments_taken, settings_taken
+from lightning_lde.recording._withheld import arguments_taken, settings_taken
 from lightning_lde.schema import canonical_json, json_columns
 
 if TYPE_CHECKING:

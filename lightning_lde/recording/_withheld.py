@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-WITHHELD = "<withheld>"
-"""What stands in place of a value that is not taken."""
+from lightning_lde.policy import WITHHELD
 
 _FLAG = re.compile(r"-[^\d.]")
 _NAME = re.compile(r"[-+~]*[A-Za-z_][\w.-]*")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_lde.capture import REDACTED, is_recorded_variable
-from lightning_lde.policy import Policy
+from lightning_lde.policy import WITHHELD, Policy
 from lightning_lde.reproduce._changes import binary_changes, is_cut, redacted_changes
 from lightning_lde.reproduce._data import places_of_data
 from lightning_lde.reproduce._differences import (
@@ -26,9 +26,6 @@ from lightning_lde.reproduce._names import Names, unknown_in_changes
 
 CELLS = "notebook_cells.py"
 REUSE, VENV = "reuse", "venv"
-WITHHELD = "<withheld>"
-"""What stands in place of a value that was not to be recorded (docs/format.md)."""
-
 _SMALL_SEED = 1 << 32
 # Which of the machine's GPUs is free is a matter of today.
 _OF_TODAY = {"CUDA_VISIBLE_DEVICES"}

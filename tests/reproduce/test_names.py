@@ -12,7 +12,7 @@ import pytest
 
 from lightning_lde import Lake, capture, reproducing
 from lightning_lde.policy import WAYS, Policy
-from lightning_lde.recording._governance import WITHHELD, Governance
+from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._process import as_written
 from lightning_lde.reproduce import (
     Recorded,
@@ -22,7 +22,6 @@ from lightning_lde.reproduce import (
     reproduce,
     with_names,
 )
-from lightning_lde.reproduce import _plan as plan_of
 
 from .conftest import git, only_run
 
@@ -184,10 +183,6 @@ def test_what_is_wanted_is_read_by_other_versions(tmp_path: Path, monkeypatch: p
     finally:
         monkeypatch.undo()
         reproducing.wanted.cache_clear()
-
-
-def test_the_words_for_what_is_withheld_are_the_recorders() -> None:
-    assert plan_of.WITHHELD == WITHHELD
 
 
 def test_names_do_not_leave_by_the_plan(recorded: Lake, repository: Path) -> None:
