@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.audit._findings import POLICY, Finding, finding, says
 from lightning_lde.policy import Policy
-from lightning_lde.recording import NOT_AT_MINIMAL, VARIABLES, arguments_taken
+from lightning_lde.recording import NOT_AT_MINIMAL, VARIABLES, arguments_taken, launch_taken
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,9 @@ def denied_in_rows(table: str, rows: pa.Table, file: str, policy: Policy) -> Ite
     elif table == "environments":
         for _, value in _json_cells(rows, "variables"):
             yield from _variables(value, None, table, "variables", file, policy)
+    elif table == "code":
+        for _, value in _json_cells(rows, "launch"):
+            yield from _launch(value, file, policy)
     elif table == "events":
         yield from _events(rows, file, policy)
     if policy.capture == "minimal":
@@ -77,6 +80,11 @@ def _arguments(words: Any, run_id: str | None, file: str, policy: Policy) -> Ite
     for word, taken in zip(words, arguments_taken(words, policy.takes_parameter, minimal=minimal), strict=True):
         if str(word) != str(taken) and says(str(word).partition("=")[2] or str(word)):
             yield finding("runs", run_id, "argv", kind, str(word), file, POLICY)
+
+
+def _launch(value: Any, file: str, policy: Policy) -> Iterator[Finding]:
+    if launch_taken(value, minimal=policy.capture == "minimal") != value and value.get("target"):
+        yield finding("code", None, "launch.target", "argument at level minimal", str(value["target"]), file, POLICY)
 
 
 def _variables(value: Any, run_id: str | None, table: str, column: str, file: str, policy: Policy) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from lightning_lde.recording._results import add_results
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
 from lightning_lde.recording._spool import Rows, spool_root, spooled
 from lightning_lde.recording._sync import SyncOutcome, sync_spools
-from lightning_lde.recording._withheld import arguments_taken
+from lightning_lde.recording._withheld import arguments_taken, launch_taken
 from lightning_lde.recording._words import check_interval, words_of
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "episode_rows",
     "has_finished_elsewhere",
     "keep_manifest",
+    "launch_taken",
     "link_run",
     "spool_root",
     "spooled",

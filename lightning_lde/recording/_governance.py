@@ -24,7 +24,7 @@ from lightning_lde.recording._known import Remembered, can_be_known, remember
 from lightning_lde.recording._objects import SmallObject
 from lightning_lde.recording._spool import Rows
 from lightning_lde.recording._summary import renamed_summary
-from lightning_lde.recording._withheld import arguments_taken, settings_taken
+from lightning_lde.recording._withheld import arguments_taken, launch_taken, settings_taken
 from lightning_lde.schema import canonical_json, json_columns
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ NOT_AT_MINIMAL = {
     ("datasets", "manifest_object"): "manifest",
 }
 """Columns that are null at the level ``minimal``, and what they hold."""
-
-_COMMAND = "command"
 
 
 class Governance:
@@ -242,9 +240,8 @@ class Governance:
             return {} if minimal else {name: item for name, item in value.items() if rules.takes_variable(name)}
         if (table, column) == ("pipeline_configs", "hparams"):
             return settings_taken(value, rules.takes_parameter)
-        if (table, column) == ("code", "launch") and isinstance(value, dict) and minimal:
-            # The words behind `python -c` are the command line.
-            return {**value, "target": WITHHELD} if value.get("kind") == _COMMAND else value
+        if (table, column) == ("code", "launch"):
+            return launch_taken(value, minimal=minimal)
         return value
 
     def _taken(self, table: str, rows: pa.Table) -> pa.Table:

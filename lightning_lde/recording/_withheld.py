@@ -79,3 +79,18 @@ def settings_taken(value: Any, takes: Callable[[str], bool], prefix: str = "") -
         elif takes(prefix + key):
             kept[key] = rest
     return kept
+
+
+def launch_taken(launch: Any, *, minimal: bool) -> Any:
+    """How a program was started, at the level ``minimal`` without the text behind ``python -c``: it is a command line.
+
+    Args:
+        launch: The column ``code.launch``.
+        minimal: Whether the level is ``minimal``.
+
+    Example:
+        >>> launch_taken({"kind": "command", "target": "print(1)"}, minimal=True)
+        {'kind': 'command', 'target': '<withheld>'}
+    """
+    is_text = minimal and isinstance(launch, dict) and launch.get("kind") == "command"
+    return {**launch, "target": WITHHELD} if is_text else launch

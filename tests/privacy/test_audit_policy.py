@@ -16,7 +16,7 @@ from lightning_lde.cli import app
 from lightning_lde.lake import LakeStorage
 from lightning_lde.policy import Policy
 from lightning_lde.recording._governance import Governance
-from lightning_lde.schema import Dataset, Event, utc_now
+from lightning_lde.schema import Code, Dataset, Event, utc_now
 from tests.privacy.test_policy import record
 
 OPEN = Policy(emails="keep", names="keep", salt="5a17")
@@ -112,6 +112,20 @@ def test_found_is_what_the_gate_would_change(lake_path: Path, change: str) -> No
     changed = {file.path for file in files if not gate.table(file.table, rows := storage.read(file)).equals(rows)}
     assert changed
     assert {found.file for found in audit_lake(storage) if found.table != "objects"} == changed
+
+
+def test_the_text_of_a_command_is_looked_at_as_its_line_is(lake_path: Path) -> None:
+    storage = LakeStorage(lake_path)
+    storage.initialise()
+    storage.set_policy(OPEN)
+    for kind in ("command", "script"):
+        launch = {"kind": kind, "target": "print('of patient 4711')"}
+        storage.add_records("code", [Code(code_id=kind, recorded_at=utc_now(), launch=launch)], project="p")
+    assert findings(storage) == []
+    storage.set_policy(replace(OPEN, capture="minimal"))
+    [found] = findings(storage)
+    assert (found["table"], found["column"], found["kind"]) == ("code", "launch.target", "argument at level minimal")
+    assert "4711" not in json.dumps(found)
 
 
 def test_a_lake_without_a_policy_takes_all(lake_path: Path) -> None:

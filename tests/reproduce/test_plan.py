@@ -114,6 +114,8 @@ def test_what_is_not_as_it_was_is_told_and_run(tmp_path: Path, code: dict[str, A
 def test_variables_that_were_not_recorded_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MKL_DEBUG", "1")
     monkeypatch.setenv("NCCL_DEBUG", "1")
+    for left_by_others in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.delenv(left_by_others, raising=False)
     nothing = {"python": "CPython 3.11.7", "variables": {}}
     # Values of the command line show that more than the level `minimal` was recorded: none were set.
     assert {"MKL_DEBUG", "NCCL_DEBUG"} <= set(plan(tmp_path, environment=nothing).unset)
