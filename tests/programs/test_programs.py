@@ -46,6 +46,7 @@ def test_quickstart(tmp_path: Path) -> None:
     assert facts == [{"n_samples": 1797, "n_classes": 10}]
 
 
+@pytest.mark.slow
 def test_lightning_cli(tmp_path: Path) -> None:
     words = [
         "fit", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.accelerator", "cpu",

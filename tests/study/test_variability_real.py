@@ -143,6 +143,7 @@ def test_a_split_that_matters_gets_the_variance(lake_path: Path) -> None:
     assert reasons["environment"] == "one level"
 
 
+@pytest.mark.slow
 def test_where_splits_are_alike_the_training_gets_the_variance(lake_path: Path) -> None:
     # The same amount of data in each split, and a training so short that the first weights decide.
     group = trained(lake_path, digits(), [1000] * 6, steps=8)
