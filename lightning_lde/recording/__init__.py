@@ -9,7 +9,7 @@ from lightning_lde.recording._recorder import Recorder
 from lightning_lde.recording._results import add_results
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
 from lightning_lde.recording._spool import Rows, spool_root, spooled
-from lightning_lde.recording._sync import SyncOutcome, sync_spools
+from lightning_lde.recording._sync import SyncOutcome, sync_lake, sync_spools
 from lightning_lde.recording._withheld import arguments_taken, launch_taken
 from lightning_lde.recording._words import check_interval, words_of
 
@@ -34,6 +34,7 @@ __all__ = [
     "link_run",
     "spool_root",
     "spooled",
+    "sync_lake",
     "sync_spools",
     "words_of",
     "write_manifest",

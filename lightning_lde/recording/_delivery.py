@@ -15,7 +15,7 @@ from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._run_files import RunFile, Stored, store_file
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import spool_root
-from lightning_lde.recording._sync import sync_spools
+from lightning_lde.recording._sync import sync_lake
 from lightning_lde.recording._words import words_of
 from lightning_lde.recording._writer import LakeWriter
 
@@ -167,12 +167,7 @@ class Delivery:
             self._orphans.add(self._send_orphans)
 
     def _send_orphans(self) -> None:
-        here = self._storage.absolute_url
-
-        def this_lake(url: str, _: object) -> LakeStorage | None:
-            return self._storage if url == here else None
-
-        for outcome in sync_spools(spool_root(), this_lake):
+        for outcome in sync_lake(self._storage):
             if outcome.error is not None and not outcome.path.exists():
                 # It was put aside: nobody will try it again, so this is the time to say so.
                 self._refuse(f"of run {outcome.run_id}, whose process is gone: {outcome.error}"[:1000])

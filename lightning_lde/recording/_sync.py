@@ -25,6 +25,7 @@ from lightning_lde.recording._spool import (
     remove_stillborn,
     set_aside,
     spool_files,
+    spool_root,
 )
 from lightning_lde.schema import Event, records_to_arrow, utc_now
 
@@ -81,6 +82,20 @@ def sync_spools(
             if outcome is not None:
                 yield outcome
         remove_if_empty(folder)
+
+
+def sync_lake(storage: LakeStorage) -> Iterator[SyncOutcome]:
+    """Send what dead processes of this machine left for one lake, see `sync_spools`.
+
+    Yields:
+        The outcome of each file that was tried.
+    """
+    here = storage.absolute_url
+
+    def this_lake(url: str, _: object) -> LakeStorage | None:
+        return storage if url == here else None
+
+    yield from sync_spools(spool_root(), this_lake)
 
 
 def send_rows(

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_lde import reproducing
+from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.fewshot import FewShotDataset
 from lightning_lde.query import Lake
+from lightning_lde.recording import sync_lake
 from lightning_lde.study._cells import Cell, finished_cells
 from lightning_lde.study._parallel import in_parallel
 from lightning_lde.study._settings import StudySettings
@@ -32,10 +34,17 @@ class CellOutcome:
 
 
 def cells_to_run(lake: Lake, cells: Sequence[Cell], *, project: str) -> list[Cell]:
-    """The cells that are not finished in the lake, in their order; in a reproduction, the one that it is about."""
+    """The cells that are not finished, in their order; in a reproduction, the one that it is about.
+
+    A run that was killed may have finished on this machine's disk and not in the lake yet: what lies there is sent
+    first.
+    """
     target = reproducing.wanted()
     if target is not None and (wanted := (target.identity.get("tags") or {}).get("cell")):
         return [cell for cell in cells if cell.cell_id == wanted]
+    for outcome in sync_lake(lake.storage):
+        if outcome.error is not None:
+            tell(f"of an earlier run, {outcome.path} was not sent: {outcome.error}", RecordingWarning)
     finished = finished_cells(lake, project)
     return [cell for cell in cells if cell.cell_id not in finished]
 

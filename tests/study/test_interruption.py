@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 
 from lightning_lde import Lake
+from lightning_lde.study import cells_to_run, plan_cells, study_datasets
+
+from .conftest import SMALL
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -50,9 +53,6 @@ def test_a_killed_study_goes_on_where_it_was(lake_path: Path) -> None:
 
     done = finished(lake)
     assert 0 < len(done) < 6
-    interrupted_tests = lake.sql(
-        "select run_id from runs where status = 'running' and run_id in (select run_id from episodes)"
-    ).num_rows
     cut_off = lake.sql("select run_id from runs where status = 'running'").column("run_id").to_pylist()
     assert cut_off
     for table in ("metrics", "episodes", "params", "links", "datasets", "artifacts", "stored.runs"):
@@ -65,5 +65,40 @@ def test_a_killed_study_goes_on_where_it_was(lake_path: Path) -> None:
     after = finished(lake)
     assert len(after) == 6
     assert done.items() <= after.items()
-    trained = lake.sql("select count(*) as n from runs where run_id in (select run_id from episodes)")
-    assert trained.to_pylist() == [{"n": 6 + interrupted_tests}]
+    # A run that was cut off in its test has episodes too, in the lake or on the disk; finished it is only once.
+    trained = lake.sql(
+        "select count(*) as n from runs where status = 'finished' and run_id in (select run_id from episodes)"
+    )
+    assert trained.to_pylist() == [{"n": 6}]
+
+
+RECORD = """
+import sys
+from pathlib import Path
+from lightning_lde import Recorder
+from lightning_lde.schema import Episode
+lake, cell = sys.argv[1:]
+Path(lake).rename(lake + ".away")
+Path(lake).touch()  # a file: no lake can be there now
+with Recorder(lake, project="p", tags={"cell": cell}) as run:
+    run.record("episodes", Episode(
+        run_id=run.run_id, segment=0, episode_id="e", method="maml", episode_seed=0, episode_index=0,
+        classes=[0, 1], ways=2, shots=1, queries=1, loss=0.5, accuracy=1.0,
+    ))
+Path(lake).unlink()
+Path(lake + ".away").rename(lake)
+"""
+
+
+def test_what_finished_on_the_disk_alone_is_not_trained_again(lake_path: Path) -> None:
+    lake = Lake(lake_path).create()
+    datasets, settings = study_datasets(None, SMALL, names=["digits"])
+    cells = plan_cells(datasets, settings)
+    ended = subprocess.run(
+        [sys.executable, "-c", RECORD, str(lake_path), cells[0].cell_id], check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "lde sync" in ended.stderr
+    assert finished(lake) == {}
+    assert cells_to_run(lake, cells, project="p") == cells[1:]
+    assert list(finished(lake)) == [cells[0].cell_id]
