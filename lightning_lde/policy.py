@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -106,6 +107,16 @@ class Policy:
         names = {*_parts(key), *_parts(key.replace("-", "_"))}
         return _takes(names, self.parameters_allow, self.parameters_deny)
 
+    def takes_flag(self, name: str) -> bool:
+        """As `takes_parameter`, for a flag of a command line, which ``argparse`` lets people abbreviate.
+
+        Example:
+            >>> policy = Policy(parameters_deny=("patient_id",))
+            >>> policy.takes_flag("lr"), policy.takes_flag("patient-i")
+            (True, False)
+        """
+        return self.takes_parameter(name) and not _may_abbreviate(name, self.parameters_deny)
+
     def takes_variable(self, name: str) -> bool:
         """Whether an environment variable is recorded, if the level of capture takes it."""
         return _takes({name}, self.variables_allow, self.variables_deny)
@@ -183,6 +194,13 @@ def _globs(values: Any) -> tuple[str, ...]:
 def _parts(key: str) -> list[str]:
     parts = key.split(".")
     return [".".join(parts[at:end]) for at in range(len(parts)) for end in range(at + 1, len(parts) + 1)]
+
+
+def _may_abbreviate(name: str, globs: tuple[str, ...]) -> bool:
+    """Whether a name is how one begins that a glob means, as far as the glob says it in letters."""
+    written = name.lower().replace("-", "_")
+    begins = (re.split(r"[*?\[]", glob.lower().replace("-", "_"))[0] for glob in globs)
+    return written != "" and any(known.startswith(written) for known in begins)
 
 
 def _takes(names: set[str], allow: tuple[str, ...], deny: tuple[str, ...]) -> bool:

@@ -77,7 +77,7 @@ def _arguments(words: Any, run_id: str | None, file: str, policy: Policy) -> Ite
         return
     minimal = policy.capture == "minimal"
     kind = "argument at level minimal" if minimal else "denied parameter"
-    for word, taken in zip(words, arguments_taken(words, policy.takes_parameter, minimal=minimal), strict=True):
+    for word, taken in zip(words, arguments_taken(words, policy, minimal=minimal), strict=True):
         if str(word) != str(taken) and says(str(word).partition("=")[2] or str(word)):
             yield finding("runs", run_id, "argv", kind, str(word), file, POLICY)
 

@@ -62,6 +62,9 @@ class Delivery:
             stored = store_file(self._storage, file, self._journal.governance)
             if self._journal.owns(file):
                 record(file, stored)
+            else:
+                # Somebody has taken the note, and the row is theirs.
+                self._journal.notes.is_stored(file)
 
         self._journal.notes.add(file)
         self._files.add(store)

@@ -235,7 +235,7 @@ class Governance:
     def _withheld(self, table: str, column: str, value: Any) -> Any:
         rules, minimal = self._rules, self.level == "minimal"
         if (table, column) == ("runs", "argv") and isinstance(value, list):
-            return arguments_taken(value, rules.takes_parameter, minimal=minimal)
+            return arguments_taken(value, rules, minimal=minimal)
         if (table, column) == ("environments", "variables") and isinstance(value, dict):
             return {} if minimal else {name: item for name, item in value.items() if rules.takes_variable(name)}
         if (table, column) == ("pipeline_configs", "hparams"):

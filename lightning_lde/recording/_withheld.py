@@ -6,33 +6,35 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lightning_lde.policy import WITHHELD
+from lightning_lde.policy import WITHHELD, Policy
 
 _FLAG = re.compile(r"-[^\d.]")
 _NAME = re.compile(r"[-+~]*[A-Za-z_][\w.-]*")
 
 
-def arguments_taken(words: list[Any], takes: Callable[[str], bool], *, minimal: bool) -> list[Any]:
+def arguments_taken(words: list[Any], policy: Policy, *, minimal: bool) -> list[Any]:
     """A command line without the values of what is not taken; with none at all at the level ``minimal``.
 
     Whatever follows a flag that is not taken may be a value of it, up to the next flag.
 
     Args:
         words: The words, the program's name first.
-        takes: Whether the policy takes a parameter of that name.
+        policy: What the lake takes.
         minimal: Whether no value is taken.
 
     Example:
-        >>> arguments_taken(["t.py", "--age", "7", "9", "--lr", "1"], lambda name: name != "age", minimal=False)
+        >>> policy = Policy(parameters_deny=("age",))
+        >>> arguments_taken(["t.py", "--age", "7", "9", "--lr", "1"], policy, minimal=False)
         ['t.py', '--age', '<withheld>', '<withheld>', '--lr', '1']
     """
     kept: list[Any] = words[:1]
     hides = False
     for word in map(str, words[1:]):
         name, equals, _ = word.partition("=")
+        takes = policy.takes_flag if name.startswith("--") else policy.takes_parameter
         is_denied = minimal or not takes(name.lstrip("-+~"))
         if _FLAG.match(word):
-            is_glued = not word.startswith("--") and len(name) > 2 and (minimal or _may_be_glued(name, takes))
+            is_glued = not word.startswith("--") and len(name) > 2 and (minimal or _may_be_glued(name, policy))
             hides = is_denied or is_glued
             if is_glued:
                 kept.append(f"{word[:2]}{WITHHELD}")
@@ -47,9 +49,10 @@ def arguments_taken(words: list[Any], takes: Callable[[str], bool], *, minimal: 
     return kept
 
 
-def _may_be_glued(name: str, takes: Callable[[str], bool]) -> bool:
+def _may_be_glued(name: str, policy: Policy) -> bool:
     """Whether a flag such as ``-p17`` may be a short one that is not taken, with its value."""
     # Where only some names are taken, one of them is no letter with a value.
+    takes = policy.takes_parameter
     takes_any = takes("")
     return not takes(name[1]) and (takes_any or not takes(name[1:]))
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import lightning_lde
 from lightning_lde.errors import ReproductionError
@@ -56,17 +57,23 @@ def packages_to_install(environment: Row, not_from_index: Mapping[str, str]) -> 
     return asked, left_out
 
 
-def packages_of_elsewhere(repository: Path | None, commit: str | None) -> dict[str, str]:
-    """Packages that no index has under their names, as far as that is known here, and where they come from.
+def packages_of_elsewhere(
+    repository: Path | None, commit: str | None, origins: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, str]:
+    """Packages that no index has under their names, as far as that is known, and where they come from.
 
-    These are the projects of the run's repository, and what is installed here from a folder, an archive or a
-    repository (PEP 610).
+    These are the projects of the run's repository, and what was installed there, or is here, from a folder, an
+    archive or a repository (PEP 610).
 
     Args:
         repository: The repository of the run, None where there is none.
         commit: Its commit.
+        origins: What the run recorded of its packages, the column ``environments.package_origins``.
     """
     found = dict(_installed_from_elsewhere())
+    for name, origin in (origins or {}).items():
+        if place := _recorded_place(origin):
+            found[_normal(name)] = place
     if repository is not None and commit is not None:
         found |= dict.fromkeys(_projects(repository, commit), "the run's own repository")
     return found
@@ -130,6 +137,15 @@ def _installed_from_elsewhere() -> Iterator[tuple[str, str]]:
             if origin.get("url"):
                 kind = "a repository" if "vcs_info" in origin else "a folder" if "dir_info" in origin else "an archive"
                 yield _normal(distribution.metadata["Name"]), kind
+
+
+def _recorded_place(origin: Mapping[str, Any]) -> str | None:
+    if origin.get("editable"):
+        return "a folder"
+    where = f" ({origin['url']})" if origin.get("url") else ""
+    if origin.get("vcs"):
+        return f"a repository{where}"
+    return f"an archive{where}" if where or origin.get("archive_hash") else None
 
 
 def _projects(repository: Path, commit: str) -> Iterator[str]:

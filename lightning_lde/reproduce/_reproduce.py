@@ -104,6 +104,7 @@ def plan_reproduction(
     found = None if commit is None else find_repository(repository or Path.cwd(), commit)
     names = names_known_here(policy, repository=found, places=[lake.storage.absolute_url, str(found or "")])
     recorded = with_names(recorded, names, found)
+    origins = recorded.environment.get("package_origins")
     modules = () if found is None or commit is None else modules_of(found, commit, recorded.code.get("diff"))
     return make_plan(
         recorded,
@@ -115,7 +116,7 @@ def plan_reproduction(
         links=links,
         names=names,
         policy=policy,
-        not_from_index=packages_of_elsewhere(found, commit) if environment == VENV else {},
+        not_from_index={} if environment != VENV else packages_of_elsewhere(found, commit, origins),
         missing_modules=missing_modules(modules, links),
     )
 

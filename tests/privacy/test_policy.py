@@ -243,6 +243,9 @@ W = "<withheld>"
         ({"parameters_deny": ("patient_ids",)}, "--patient-ids -1,2 -.5 y", f"--patient-ids {W} {W} {W}"),
         ({"parameters_deny": ("patient*",)}, "--patient_ids=17 23 --lr 1", f"--patient_ids={W} {W} --lr 1"),
         ({"parameters_deny": ("patient*",)}, "data.patient_id=7 lr=1 -5", f"data.patient_id={W} lr=1 -5"),
+        # argparse takes the beginning of a name for it.
+        ({"parameters_deny": ("patient_*",)}, "--patient 17 --pat=3 --lr 1", f"--patient {W} --pat={W} --lr 1"),
+        ({"parameters_deny": ("*_id",)}, "--p 17 --patient-i 3", "--p 17 --patient-i 3"),
         # Short options with their value in the same word.
         ({"parameters_deny": ("p",)}, "-p17 23 -q5 -p 4", f"-p{W} {W} -q5 -p {W}"),
         ({"parameters_allow": ("lr",)}, "-lr 0.1 -p17 x", f"-lr 0.1 -p{W} {W}"),

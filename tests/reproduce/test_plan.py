@@ -210,6 +210,25 @@ def test_pip_is_not_asked_for_what_no_index_has(tmp_path: Path, monkeypatch: pyt
     assert left_out[0] == "our-tool 1.0 is not installed: it comes from the run's own repository, not from an index"
 
 
+def test_what_the_run_had_from_elsewhere_is_not_asked_of_an_index() -> None:
+    origins = {
+        "edited": {"editable": True, "vcs": "git", "commit": "a", "dirty": False},
+        "Cloned_Tool": {"url": "https://git.example/x", "vcs": "git", "commit": "a", "files_hash": "f"},
+        "fetched": {"url": "https://files.example/x.whl"},
+        "from-a-file": {"archive_hash": "sha256:1"},
+        "of-an-index": {"files_hash": "f"},
+    }
+    elsewhere = packages_of_elsewhere(None, None, origins)
+    asked, left_out = packages_to_install({"packages": dict.fromkeys(origins, "1.0")}, elsewhere)
+    assert asked == {"of-an-index": "1.0"}
+    assert [sentence.partition("comes from ")[2] for sentence in left_out] == [
+        "a folder, not from an index",
+        "a repository (https://git.example/x), not from an index",
+        "an archive (https://files.example/x.whl), not from an index",
+        "an archive, not from an index",
+    ]
+
+
 def test_the_plan_names_each_package_that_pip_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Recorder(tmp_path / "lake", project="p", system_metrics_every_s=None):
