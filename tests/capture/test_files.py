@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from torch.utils.data import Dataset
 
+from lightning_lde.capture import Pace, describe_dataset
 from lightning_lde.capture import _files as files
-from lightning_lde.capture import describe_dataset
 from lightning_lde.schema import records_to_arrow
 
 
@@ -140,6 +140,26 @@ def test_a_missing_file_is_part_of_what_is_known(images: Path) -> None:
     row = describe_dataset(dataset)
     assert row.n_samples == 7
     assert row.dataset_id != base.dataset_id
+
+
+def test_odd_names_sizes_and_folders_are_as_the_format_says(tmp_path: Path) -> None:
+    """Names that are no UTF-8, missing files, links and folders have the same hash as by the format's page."""
+    root = tmp_path / "odd"
+    root.mkdir()
+    names = [b"a.bin", b"\xff\xfe.bin", "ü 'x'\n.bin".encode(), b"link.bin"]
+    for number, name in enumerate(names[:3]):
+        (root / os.fsdecode(name)).write_bytes(b"x" * number)
+    (root / "link.bin").symlink_to(root / os.fsdecode(names[2]))
+    paths = [str(root / os.fsdecode(name)) for name in names]
+    paths.insert(2, f"{root}/missing.bin")
+    found = files.fingerprint_files(paths, path_of=str, label_of=len, root=str(root), pace=Pace())
+    rows = [["a.bin", 0], ["\ufffd\ufffd.bin", 1], ["missing.bin", None], ["ü 'x'\n.bin", 2], ["link.bin", 2]]
+    rows = [[*row, len(path)] for row, path in zip(rows, paths, strict=True)]
+    listed = json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode()
+    assert found.fingerprint == hashlib.sha256(listed + b"" + b"x" + b"unreadable" + b"xx" + b"xx").hexdigest()[:32]
+    assert found.size_bytes == 5
+    assert files._sizes_and_times(paths) == [files._size_and_time(path) for path in paths]
+    assert files._sizes_and_times([str(root), paths[0], f"{root}/missing"])[2] == (None, 0)
 
 
 def _strings(root: Path) -> list[Any]:
