@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning_lde.capture import _apart
 from lightning_lde.capture._arrays import MAX_BYTES
 from lightning_lde.capture._pace import Pace
 from lightning_lde.capture._samples import Samples, blank, hash_of, labelled
@@ -32,6 +33,16 @@ class FilesFingerprint(NamedTuple):
     method: str
     size_bytes: int
     modified_at: datetime | None
+    samples: Samples | None = None
+
+
+class FilesRead(NamedTuple):
+    """The same as it was found out: ``modified_ns`` in nanoseconds since 1970, 0 where it is not known."""
+
+    fingerprint: str
+    method: str
+    size_bytes: int
+    modified_ns: int
     samples: Samples | None = None
 
 
@@ -92,6 +103,24 @@ def fingerprint_files(
     Raises:
         HurriedError: If the pace says so.
     """
+    found = None
+    if len(items) >= _apart.MANY and pace.is_gentle and not pace.by_sample:
+        found = _apart.read_files_apart(items, root=root, pace=pace)
+    if found is None:
+        found = read_files(items, path_of=path_of, label_of=label_of, root=root, pace=pace)
+    moment = datetime.fromtimestamp(found.modified_ns / 1e9, timezone.utc) if found.modified_ns else None
+    return FilesFingerprint(found.fingerprint, found.method, found.size_bytes, moment, found.samples)
+
+
+def read_files(
+    items: Sequence[Any],
+    *,
+    path_of: Callable[[Any], object],
+    label_of: Callable[[Any], object],
+    root: object,
+    pace: Pace,
+) -> FilesRead:
+    """What `fingerprint_files` says, found out by this thread."""
     names = [str(path_of(item)) for item in _slowly(items, pace)]
     base = _base_of(names[:1], root)
     paths = [base + name for name in names] if base else names
@@ -124,8 +153,7 @@ def fingerprint_files(
         names = [path[len(prefix) :] for path in paths]
         samples = labelled(Samples(by_file, names), [_label(label_of(item)) for item in items])
     method = f"sha256 of {n} files" if whole else f"sha256 of {n} names and sizes, {len(chosen)} files read"
-    moment = datetime.fromtimestamp(newest / 1e9, timezone.utc) if newest else None
-    return FilesFingerprint(digest.hexdigest()[:32], method, total, moment, samples)
+    return FilesRead(digest.hexdigest()[:32], method, total, newest, samples)
 
 
 def files_below(folder: Path, pace: Pace) -> list[str] | None:

@@ -48,6 +48,11 @@ class Pace:
         self.expected_bytes = 0
 
     @property
+    def is_gentle(self) -> bool:
+        """Whether a training goes on beside."""
+        return self._gently
+
+    @property
     def is_hurried(self) -> bool:
         """Whether `hurry` was called."""
         return self._hurried.is_set()
