@@ -153,6 +153,8 @@ def imported_sources(root: Path, start: Path, notes: list[str] | None = None) ->
     on_path = {Path(place).resolve() for place in variable if place} - {start, Path.cwd()}
     for name, path, base in sorted(_imported_modules()):
         inside = path.is_relative_to(root)
+        if not inside and _holds_packages(base):
+            continue
         if _is_hidden(path.relative_to(root) if inside else path) or not (inside or not name.startswith(_OF_TOOLS)):
             continue
         for file in _package(path, base / name.partition(".")[0], folders, notes):
@@ -197,6 +199,12 @@ def _imported_modules() -> Iterator[tuple[str, Path, Path]]:
 def _is_hidden(path: Path) -> bool:
     """Whether a file lies where editors and other tools keep what is theirs."""
     return any(part.startswith(".") for part in path.parts)
+
+
+@functools.cache
+def _holds_packages(folder: Path) -> bool:
+    """Whether packages are installed there, as ``pip install --target`` does; their versions are recorded."""
+    return any(folder.glob("*.dist-info"))
 
 
 @functools.cache

@@ -18,6 +18,7 @@ STORED = "stored"
 HEARTBEATS_UNTIL_LOST = 3
 
 _SAME_ROW = {
+    "artifacts": ("run_id, segment, path, object_id", "recorded_at"),
     "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index", "recorded_at"),
     "links": ("source_id, relation, target_id", "recorded_at"),
     "params": ("config_id, key", "type, value_text"),

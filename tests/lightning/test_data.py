@@ -134,18 +134,18 @@ def test_a_training_is_the_same_with_it(tmp_path: Path, folder: Path, fingerprin
 def test_files_are_read_by_another_thread(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whom each file is opened and measured, as the operating system's calls are."""
     readers: list[threading.Thread] = []
-    update, measure = _files._update, _files._size_and_time
+    update, measure = _files._update, _files._sizes_and_times
 
     def note_update(*arguments: Any) -> None:
         readers.append(threading.current_thread())
         update(*arguments)
 
-    def note_size(path: str) -> Any:
-        readers.append(threading.current_thread())
-        return measure(path)
+    def note_sizes(paths: list[str]) -> Any:
+        readers.extend(threading.current_thread() for _ in paths)
+        return measure(paths)
 
     monkeypatch.setattr(_files, "_update", note_update)
-    monkeypatch.setattr(_files, "_size_and_time", note_size)
+    monkeypatch.setattr(_files, "_sizes_and_times", note_sizes)
     trainer(tmp_path, LDECallback(tmp_path / "lake")).fit(Net(), DataLoader(Augmented(folder), 4))
     assert len(readers) == 48
     assert threading.main_thread() not in readers

@@ -12,7 +12,7 @@ import pytest
 from lightning_lde import Lake
 from lightning_lde.errors import ArtifactNotFoundError, LakeNotFoundError, QueryError, RunNotFoundError, StoreError
 from lightning_lde.query import _lake, _views
-from lightning_lde.schema import TABLES, Dataset, Link, Param, Run, arrow_schema, new_run_id, utc_now
+from lightning_lde.schema import TABLES, Artifact, Dataset, Link, Param, Run, arrow_schema, new_run_id, utc_now
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
@@ -49,6 +49,22 @@ def test_the_newest_state_of_a_run_counts(lake: Lake) -> None:
     rows = lake.sql("select status, segment from runs").to_pylist()
     assert rows == [{"status": "running", "segment": 1}]
     assert lake.sql("select count(*) as n from stored.runs").to_pylist() == [{"n": 3}]
+
+
+def test_a_file_that_was_noted_and_stored_is_one(lake: Lake) -> None:
+    now = utc_now()
+    stored = Artifact(
+        run_id="r", segment=0, path="last.ckpt", kind="checkpoint", size_bytes=1, object_id="o", recorded_at=now
+    )
+    noted = replace(stored, recorded_at=now + timedelta(hours=1))
+    others = [replace(stored, segment=1), replace(stored, object_id="newer"), replace(stored, path="best.ckpt")]
+    for row in (noted, stored, *others):
+        lake.storage.add_records("artifacts", [row], project="p")
+    found = lake.sql("select segment, path, object_id, recorded_at from artifacts").to_pylist()
+    assert sorted((row["segment"], row["path"], row["object_id"]) for row in found) == [
+        (0, "best.ckpt", "o"), (0, "last.ckpt", "newer"), (0, "last.ckpt", "o"), (1, "last.ckpt", "o"),
+    ]  # fmt: skip
+    assert {row["recorded_at"] for row in found} == {now}
 
 
 def test_a_running_run_without_heartbeat_is_lost(lake: Lake) -> None:
