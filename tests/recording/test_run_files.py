@@ -122,7 +122,7 @@ def test_a_note_holds_no_secret(tmp_path: Path, own_spool: Path) -> None:
     run = Recorder(tmp_path / "disk" / "lake", project="p", system_metrics_every_s=None)
     run.start_segment("run")
     for place in places:
-        place.write_bytes(b"weights")
+        place.write_text(f"weights of {place.name[:4]}")
         run.save_file(place, path="token=x9-unlikely-word", kind="checkpoint")
     with pytest.warns(RecordingWarning, match="lde sync"):
         run.finish_segment("finished")
