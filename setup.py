@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 VERSION = "0.1.0"
 
 S3_TEST_SERVER = ["moto[server]>=5.1", "boto3>=1.35"]
+DELTA = ["deltalake>=1.1"]
 NVIDIA = ["nvidia-ml-py>=12.535"]
 COMMAND_LINE_EXAMPLE = ["jsonargparse[signatures]>=4.35"]
 
@@ -22,8 +23,9 @@ OTHER_TRACKERS = [
 ]
 
 EXTRAS = {
-    "bench": OTHER_TRACKERS,
+    "bench": [*OTHER_TRACKERS, *DELTA, *S3_TEST_SERVER],
     "cli": COMMAND_LINE_EXAMPLE,
+    "delta": DELTA,
     "nvidia": NVIDIA,
     "pandas": ["pandas>=2.2"],
     "polars": ["polars>=1.10"],
@@ -36,6 +38,7 @@ EXTRAS = {
         "pandas>=2.2",
         "polars>=1.10",
         "lightning>=2.4",
+        *DELTA,
         *NVIDIA,
         *S3_TEST_SERVER,
         *COMMAND_LINE_EXAMPLE,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTENT_TABLES",
     "FORMAT_VERSION",
+    "HEARTBEATS_UNTIL_LOST",
     "MOST_SAMPLES",
     "TABLES",
     "Artifact",
@@ -58,7 +59,7 @@ __all__ = [
     "utc_now",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 MOST_SAMPLES = 20_000_000
 """Of a data set with more samples no manifest is kept: 8 bytes for each are held until it is stored."""
@@ -68,6 +69,10 @@ Json = Annotated[Any, "json"]
 
 Vector = Annotated[list[float], "float32"]
 """A column that holds a list of 32-bit floats."""
+
+
+HEARTBEATS_UNTIL_LOST = 3
+"""A run that says it is running and was not heard of for so many of its heartbeats is lost."""
 
 
 class RunStatus:

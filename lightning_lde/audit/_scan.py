@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from lightning_lde.audit._findings import Finding, Skipped, distinct
 from lightning_lde.audit._objects import Objects, opened
 from lightning_lde.audit._texts import Texts
-from lightning_lde.lake import HotFile, LakeStorage
+from lightning_lde.lake import ColdFile, HotFile, LakeStorage
 from lightning_lde.recording import Rows, blocks_to_tables, spooled
 
 Tell = Callable[[int, int], None]
@@ -37,7 +37,8 @@ def audit_lake(storage: LakeStorage, *, tell: Tell | None = None, skip: Skip | N
     """
     storage.require()
     snapshot = storage.snapshot()
-    files = [file for table in sorted(snapshot.files) for file in snapshot.files[table]]
+    files: list[HotFile | ColdFile] = [file for table in sorted(snapshot.files) for file in snapshot.files[table]]
+    files += [file for table in sorted(snapshot.cold) for file in snapshot.cold[table]]
     stored_objects = list(storage.store.list("objects/"))
     total, done = len(files) + len(stored_objects) + 1, 0
     texts = Texts(storage.policy())
@@ -45,7 +46,8 @@ def audit_lake(storage: LakeStorage, *, tell: Tell | None = None, skip: Skip | N
     names = _Partitions(texts)
     owners: dict[str, str] = {}
     for file in files:
-        yield from names.new_findings(file)
+        if isinstance(file, HotFile):
+            yield from names.new_findings(file)
         # Merged meanwhile; what was in it stands in a file that the next audit reads.
         with contextlib.suppress(FileNotFoundError):
             for rows in storage.read_groups(file):
@@ -53,7 +55,8 @@ def audit_lake(storage: LakeStorage, *, tell: Tell | None = None, skip: Skip | N
                     owners |= dict(
                         zip(rows.column("object_id").to_pylist(), rows.column("run_id").to_pylist(), strict=True)
                     )
-                yield from distinct(texts.in_rows(file.table, rows, names.shown(file)))
+                shown = names.shown(file) if isinstance(file, HotFile) else file.path
+                yield from distinct(texts.in_rows(file.table, rows, shown))
         done += 1
         if tell:
             tell(done, total)

@@ -10,6 +10,7 @@ import click
 
 from lightning_lde import __version__
 from lightning_lde.cli._audit_command import audit
+from lightning_lde.cli._compact_command import compact
 from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
@@ -72,6 +73,7 @@ for command in (
     report,
     policy,
     audit,
+    compact,
     sync,
 ):
     app.add_command(command)

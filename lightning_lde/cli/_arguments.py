@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +16,21 @@ from lightning_lde.query import Lake
 URL_VARIABLE = "LDE_URI"
 PROJECT_VARIABLE = "LDE_PROJECT"
 
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def duration(text: str) -> timedelta:
+    """A number with a unit: ``90s``, ``10m``, ``24h``, ``7d``; ``0`` needs none.
+
+    Raises:
+        click.BadParameter: If it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])|0", text.strip())
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no duration: write 90s, 10m, 24h or 7d")
+    return timedelta(seconds=float(found[1]) * _UNITS_S[found[2]] if found[1] else 0.0)
 
 
 def storage_options(function: _Function) -> _Function:

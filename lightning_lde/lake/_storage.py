@@ -9,9 +9,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,6 +19,18 @@ from lightning_lde.errors import LakeNotFoundError, LakeURLError, RowsError, Sto
 from lightning_lde.lake import _layout
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake._parquet import DICTIONARY_COLUMNS, write_parquet
+from lightning_lde.lake.cold import (
+    GRACE,
+    KEPT_FOR,
+    SETTLED_AFTER,
+    AbsorbedNumbers,
+    ColdFile,
+    Compaction,
+    Manifest,
+    compact,
+    newest_manifest,
+    still_there,
+)
 from lightning_lde.lake.stores import Store, open_store
 from lightning_lde.policy import STRICTEST, Policy, new_policy, policy_of
 from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_arrow, utc_now
@@ -35,13 +47,20 @@ _PUBLIC_OPTIONS = ("endpoint_url", "region", "anon")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of the hot tier at one moment, obsolete ones left out."""
+    """The files of a lake at one moment: each row stands in one of them.
+
+    Attributes:
+        files: Of the hot tier, by table.
+        cold: Of the cold tables.
+    """
 
     files: Mapping[str, tuple[HotFile, ...]]
+    cold: Mapping[str, tuple[ColdFile, ...]] = field(default_factory=dict)
 
     def paths(self, table: str) -> list[str]:
         """Paths of the files of a table, relative to the lake's root."""
-        return [file.path for file in self.files.get(table, ())]
+        cold = [file.path for file in self.cold.get(table, ())]
+        return cold + [file.path for file in self.files.get(table, ())]
 
 
 class LakeStorage:
@@ -65,6 +84,8 @@ class LakeStorage:
         self.given_options = dict(storage_options or {})
         given = self.given_options
         self.public_options = {name: given[name] for name in _PUBLIC_OPTIONS if given.get(name) is not None}
+        # A manifest never changes: who knows the newest need not read it again.
+        self._seen: tuple[Manifest, frozenset[str]] = (Manifest(), frozenset())
 
     @property
     def url(self) -> str:
@@ -86,8 +107,8 @@ class LakeStorage:
             LakeNotFoundError: If the bucket is missing, or a file is in the folder's place.
             StoreError: If the storage cannot be written.
         """
-        if self.store.exists(_layout.MARKER) and not _is_torn(self.store.get(_layout.MARKER)):
-            self._check_version()
+        if self.store.exists(_layout.MARKER) and not _is_torn(found := self.store.get(_layout.MARKER)):
+            self._check_version(found)
             return False
         # Of two writers at once the later one's salt counts: whoever needs it reads it again.
         marker = {"format": "lightning-lde", "format_version": FORMAT_VERSION, "policy": new_policy().as_dict()}
@@ -105,14 +126,18 @@ class LakeStorage:
             LakeNotFoundError: If the bucket, the folder or the lake is missing.
             LakeURLError: If the lake has a newer format.
         """
-        self.store.check_root()
-        if not self.store.exists(_layout.MARKER):
-            raise LakeNotFoundError(f"no lake at {self.url}: make one with `lde init {self.url}`")
-        self._check_version()
-
-    def _check_version(self) -> None:
         try:
-            version = int(json.loads(self.store.get(_layout.MARKER))["format_version"])
+            found = self.store.get(_layout.MARKER)
+        except OSError as error:
+            self.store.check_root()  # says it better where the bucket is missing or a file is in the way
+            if not isinstance(error, FileNotFoundError):
+                raise
+            raise LakeNotFoundError(f"no lake at {self.url}: make one with `lde init {self.url}`") from error
+        self._check_version(found)
+
+    def _check_version(self, marker: bytes) -> None:
+        try:
+            version = int(json.loads(marker)["format_version"])
         except (ValueError, KeyError, TypeError) as error:
             raise LakeURLError(f"{_layout.MARKER} at {self.url} is not a lake's: {error}") from error
         if version > FORMAT_VERSION:
@@ -223,7 +248,7 @@ class LakeStorage:
 
         return pq.read_table(io.BytesIO(self.store.get(file.path)))
 
-    def read_groups(self, file: HotFile) -> Iterator[pa.Table]:
+    def read_groups(self, file: HotFile | ColdFile) -> Iterator[pa.Table]:
         """The row groups of one file, one after the other; repeated words stay dictionary-encoded.
 
         Raises:
@@ -241,19 +266,98 @@ class LakeStorage:
         self.store.delete(file.path)
 
     def snapshot(self) -> Snapshot:
-        """The files that are there now, found by one listing."""
-        found = (_layout.parse_hot_path(stored.path) for stored in self.store.list(_layout.HOT))
-        tables: dict[str, list[HotFile]] = {}
-        for file in _layout.current_files(file for file in found if file is not None):
-            tables.setdefault(file.table, []).append(file)
-        return Snapshot({table: tuple(files) for table, files in tables.items()})
+        """The files that there are now.
 
-    def files_of(self, table: str, *, project: str) -> list[HotFile]:
-        """The files of one table and project that are there now."""
-        found = (
-            _layout.parse_hot_path(stored.path) for stored in self.store.list(_layout.table_prefix(table, project))
+        The hot tier is listed first: what goes from there into the cold tables meanwhile is said by the manifest, and
+        who does not find a file that was listed looks again.
+        """
+        listed = [_layout.parse_hot_path(stored.path) for stored in self.store.list(_layout.HOT)]
+        manifest, absorbed = self._cold()
+        tables: dict[str, list[HotFile]] = {}
+        files = (file for file in listed if file is not None and file.path not in absorbed)
+        for file in _layout.current_files(files):
+            tables.setdefault(file.table, []).append(file)
+        return Snapshot({table: tuple(files) for table, files in tables.items()}, manifest.tables)
+
+    def _cold(self) -> tuple[Manifest, frozenset[str]]:
+        """What the cold tables consist of, and the hot files that do not count because of it."""
+        for pause_s in (*PAUSES_S, None):
+            manifest = newest_manifest(self.store, known=self._seen[0])
+            if manifest is self._seen[0]:
+                return self._seen
+            try:
+                self._seen = manifest, still_there(self.store, manifest)
+            except FileNotFoundError:
+                # A list went with an older manifest: there is a newer one.
+                if pause_s is None:
+                    raise
+                time.sleep(pause_s)
+            else:
+                return self._seen
+        raise AssertionError
+
+    def compact(
+        self,
+        *,
+        project: str | None = None,
+        silent_for: timedelta = SETTLED_AFTER,
+        grace: timedelta = GRACE,
+        kept_for: timedelta = KEPT_FOR,
+        tell: Callable[[Compaction], None] | None = None,
+    ) -> Compaction:
+        """Bring the rows of runs that are over into the cold tables, see docs/compaction.md.
+
+        Args:
+            project: Only the files of this project.
+            silent_for: How long a run must have been over, or silent; below a day only where nothing is running.
+            grace: How long hot files stay after their rows went into cold ones, for readers that began before.
+            kept_for: How long cold files stay after their rows went into others.
+            tell: Called after each step.
+
+        Raises:
+            LakeNotFoundError: If there is no lake.
+            StoreError: If the storage fails; what was done until then stays done.
+        """
+        self.require()
+        self._lift_format()
+        return compact(
+            self.store,
+            project=project,
+            silent_for=silent_for,
+            grace=grace,
+            kept_for=kept_for,
+            options=self.given_options,
+            tell=tell,
         )
-        return _layout.current_files(file for file in found if file is not None)
+
+    def _lift_format(self) -> None:
+        """Versions that do not know of cold tables must not take what is left for the whole."""
+        marker = json.loads(self.store.get(_layout.MARKER))
+        if int(marker["format_version"]) < FORMAT_VERSION:
+            self.store.put(_layout.MARKER, _marker_bytes({**marker, "format_version": FORMAT_VERSION}))
+
+    def absorbed_numbers(self, writer: str) -> AbsorbedNumbers:
+        """What the cold tables have of one writer, for who may send it again."""
+        return AbsorbedNumbers(self.store, newest_manifest(self.store), writer)
+
+    def rows_of_run(self, table: str, run_id: str, *, project: str) -> list[dict[str, Any]]:
+        """The rows of a run in one table, without a query engine.
+
+        Args:
+            table: The table's name; it has a column ``run_id``.
+            run_id: The run.
+            project: Its project.
+        """
+        import pyarrow.parquet as pq
+
+        listed = [_layout.parse_hot_path(one.path) for one in self.store.list(_layout.table_prefix(table, project))]
+        manifest, absorbed = self._cold()
+        hot = _layout.current_files(file for file in listed if file is not None and file.path not in absorbed)
+        cold = (one for one in manifest.tables.get(table, ()) if (one.first or "") <= run_id <= (one.last or ""))
+        rows: list[dict[str, Any]] = []
+        for path in [*(file.path for file in hot), *(file.path for file in cold)]:
+            rows += pq.read_table(io.BytesIO(self.store.get(path)), filters=[("run_id", "=", run_id)]).to_pylist()
+        return rows
 
     def vanished(self, paths: Iterable[str]) -> set[str]:
         """Those of some files of the hot tier that are no longer there.

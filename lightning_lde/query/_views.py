@@ -6,16 +6,14 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from lightning_lde.lake import LakeStorage, Snapshot
-from lightning_lde.schema import CONTENT_TABLES, TABLES, RunStatus, arrow_schema
+from lightning_lde.lake import LakeStorage, Snapshot, parquet_source, quoted
+from lightning_lde.schema import CONTENT_TABLES, HEARTBEATS_UNTIL_LOST, TABLES, RunStatus, arrow_schema
 
 if TYPE_CHECKING:
     import duckdb
 
 STORED = "stored"
 """The DuckDB schema with the rows as they are stored, every state of a run and every repetition."""
-
-HEARTBEATS_UNTIL_LOST = 3
 
 _SAME_ROW = {
     "artifacts": ("run_id, segment, path, object_id", "recorded_at"),
@@ -58,23 +56,8 @@ def _stored_rows(connection: duckdb.DuckDBPyConnection, storage: LakeStorage, sn
     paths = snapshot.paths(table)
     if not paths:
         return empty
-    local = [place for path in paths if (place := storage.store.local_path(path)) is not None]
-    if len(local) == len(paths):
-        files = ", ".join(map(_literal, local))
-        # union_by_name keeps columns that a newer writer added.
-        source = f"read_parquet([{files}], union_by_name=true, hive_partitioning=false)"
-    else:
-        source = f"remote_{table}"
-        connection.register(source, _arrow_dataset(storage, paths))
+    source = parquet_source(connection, f"remote_{table}", storage.store, paths)
     return f"{empty} union all by name select * from {source}"
-
-
-def _arrow_dataset(storage: LakeStorage, paths: list[str]) -> object:
-    import pyarrow.dataset as ds
-
-    filesystem, root = storage.store.arrow_filesystem()
-    factory = ds.FileSystemDatasetFactory(filesystem, [f"{root}/{path}" for path in paths], ds.ParquetFileFormat())
-    return factory.finish(factory.inspect(promote_options="permissive"))
 
 
 def _logical_rows(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str) -> str:
@@ -139,7 +122,9 @@ def _valid_points() -> str:
         again as (
             select distinct point.run_id, first, name, context, dataloader_idx, step
             from {STORED}.metrics point join place on place.run_id = point.run_id and place.segment = point.segment)
-        select point.* from {STORED}.metrics point
+        select * from {STORED}.metrics anti join attempt using (run_id)
+        union all by name
+        select point.* from (select * from {STORED}.metrics semi join attempt using (run_id)) point
         left join cut on cut.run_id = point.run_id and cut.segment = point.segment
         left join again on again.run_id = point.run_id and again.first = cut.child and again.name = point.name
             and again.step = point.step and again.context is not distinct from point.context
@@ -154,14 +139,6 @@ def _distinct_content(connection: duckdb.DuckDBPyConnection, table: str, key: st
     # Every run writes the rows of its content; facts that a later row adds (a diversity) fill the gaps of earlier ones.
     # The files' own columns, not the schema's: a newer writer has more of them.
     stored = [row[0] for row in connection.execute(f"describe {STORED}.{table}").fetchall()]
-    columns = [_name(name) for name in stored if name not in {key, "recorded_at"}]
+    columns = [quoted(name) for name in stored if name not in {key, "recorded_at"}]
     newest = ", ".join(f"arg_max({name}, recorded_at) as {name}" for name in columns)
     return f"select {key}, min(recorded_at) as recorded_at, {newest} from {STORED}.{table} group by {key}"
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -139,14 +139,13 @@ def has_finished_elsewhere(storage: LakeStorage, project: str, state: RunState) 
 
 
 def _finished_siblings(storage: LakeStorage, project: str, state: RunState) -> Iterator[bool]:
-    siblings: dict[str, set[int]] = {}
-    for file in storage.files_of("resumes", project=project):
-        for row in storage.read(file).to_pylist():
-            same = state.as_row(row["segment"], Moment())
-            if (row["run_id"], row["from_segment"], row["until"]) == (same.run_id, same.from_segment, same.until):
-                siblings.setdefault(file.writer, set()).add(row["segment"])
-    for file in storage.files_of("runs", project=project) if siblings else []:
-        if file.writer in siblings:
-            states = storage.read(file).sort_by("revision").to_pylist()
-            last = {row["segment"]: row["status"] for row in states}
-            yield any(last.get(segment) == RunStatus.FINISHED for segment in siblings[file.writer])
+    siblings = set()
+    for row in storage.rows_of_run("resumes", state.run_id, project=project):
+        same = state.as_row(row["segment"], Moment())
+        if (row["from_segment"], row["until"]) == (same.from_segment, same.until):
+            siblings.add(row["segment"])
+    if not siblings:
+        return
+    states = sorted(storage.rows_of_run("runs", state.run_id, project=project), key=lambda row: row["revision"])
+    last = {row["segment"]: row["status"] for row in states}
+    yield from (last.get(segment) == RunStatus.FINISHED for segment in siblings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning_lde.errors import RowsError
-from lightning_lde.lake import HotFile, LakeStorage
+from lightning_lde.lake import AbsorbedNumbers, HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._known import secrets_around
@@ -104,6 +104,7 @@ def send_rows(
     portions: Iterable[Rows],
     refuse: Callable[[str], None],
     governance: Governance,
+    absorbed: AbsorbedNumbers | None = None,
 ) -> Iterator[tuple[HotFile, int]]:
     """Write the rows of one parcel, objects first and the state of the run last.
 
@@ -116,6 +117,7 @@ def send_rows(
         portions: The rows; they are gone through twice.
         refuse: Called with a sentence for each table whose rows cannot be written.
         governance: What all rows pass; it knows the policy of the lake.
+        absorbed: What the cold tables have of the writer already; it is not written again. None for nothing.
 
     Yields:
         Each file that was made, and how many rows are in it.
@@ -125,6 +127,8 @@ def send_rows(
     def append(
         table: str, rows: Callable[[], pa.Table | Iterable[pa.Table]], count: int
     ) -> Iterator[tuple[HotFile, int]]:
+        if absorbed is not None and absorbed.have(table, header.number):
+            return
         place = {
             "project": governance.without_secrets(header.project),
             "day": header.partition_day,
@@ -181,7 +185,8 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
             return None
         refused: list[str] = []
         rows = SpoolRows(path)
-        sent = sum(count for _, count in send_rows(lake.storage, header, rows, refused.append, lake.governance))
+        parcels = send_rows(lake.storage, header, rows, refused.append, lake.governance, lake.absorbed)
+        sent = sum(count for _, count in parcels)
     except Exception as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     if rows.damage is not None:
@@ -213,7 +218,8 @@ def _send_file(
             stored = store_file(lake.storage, file, lake.governance)
         refused: list[str] = []
         rows = [_rows_about(file, stored)]
-        sent = sum(count for _, count in send_rows(lake.storage, header, rows, refused.append, lake.governance))
+        parcels = send_rows(lake.storage, header, rows, refused.append, lake.governance, lake.absorbed)
+        sent = sum(count for _, count in parcels)
     except Exception as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     path.unlink(missing_ok=True)
@@ -248,6 +254,7 @@ def _rows_about(file: RunFile, stored: Stored) -> Rows:
 class _Lake(NamedTuple):
     storage: LakeStorage
     governance: Governance
+    absorbed: AbsorbedNumbers
 
 
 def _opened(header: SpoolHeader, open_lake: Callable[[str, dict[str, Any]], LakeStorage | None]) -> _Lake | None:
@@ -257,4 +264,4 @@ def _opened(header: SpoolHeader, open_lake: Callable[[str, dict[str, Any]], Lake
     storage.initialise()
     governance = Governance(known=secrets_around(storage.given_options), people=header.people)
     governance.learn(storage.policy())
-    return _Lake(storage, governance)
+    return _Lake(storage, governance, storage.absorbed_numbers(header.writer))

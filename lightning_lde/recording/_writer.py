@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.columns import column_of
-from lightning_lde.lake import HotFile, LakeStorage
+from lightning_lde.lake import LEASE, AbsorbedNumbers, HotFile, LakeStorage
 from lightning_lde.recording import _ending
 from lightning_lde.recording._blocks import ROWS_PER_GROUP
 from lightning_lde.recording._governance import Governance
@@ -44,6 +45,7 @@ class LakeWriter:
         self._governance = governance
         self._files: dict[str, dict[HotFile, int]] = defaultdict(dict)
         self._initialised = False
+        self._heard_at_s = _now_s()
         self.refused = 0
 
     def open(self) -> None:
@@ -56,6 +58,7 @@ class LakeWriter:
     def send(self, outbox: Outbox) -> None:
         """Send all sealed parcels, oldest first; one that fails stays, with those behind it."""
         self.open()
+        absorbed = self._absorbed_in_silence()
         while (parcel := outbox.first()) is not None and not _ending.is_over():
             if parcel.is_gone():
                 self._refuse(f"rows of parcel {parcel.number} were taken out of the spool by others")
@@ -63,8 +66,11 @@ class LakeWriter:
                 continue
             header = replace(self._header, number=parcel.number)
             before = self.refused
-            for file, count in send_rows(self._storage, header, parcel.rows(), self._note_refused, self._governance):
+            for file, count in send_rows(
+                self._storage, header, parcel.rows(), self._note_refused, self._governance, absorbed
+            ):
                 self._files[file.table][file] = count
+            self._heard_at_s = _now_s()
             if parcel.damage is not None:
                 self._note_refused(kept_words(parcel.damage))
             if self.refused > before:
@@ -72,14 +78,24 @@ class LakeWriter:
             else:
                 outbox.sent(parcel)
 
+    def _absorbed_in_silence(self) -> AbsorbedNumbers | None:
+        """What the cold tables may have of this writer, who was not heard of for long; None where it was."""
+        if _now_s() - self._heard_at_s < LEASE.total_seconds():
+            return None
+        self._files.clear()
+        return self._storage.absorbed_numbers(self._header.writer)
+
     def _note_refused(self, sentence: str) -> None:
         self.refused += 1
         self._refuse(sentence)
 
     def merge(self) -> None:
         """Replace the run's files of each table by one; the parts go when the whole is there."""
+        if _now_s() - self._heard_at_s >= LEASE.total_seconds():
+            return
+        absorbed = self._storage.absorbed_numbers(self._header.writer)
         for table, every in self._files.items():
-            files = _worth_merging(every)
+            files = _worth_merging({file: n for file, n in every.items() if not absorbed.have(table, file.first)})
             if len(files) < 2:
                 continue
             first, *_, last = files
@@ -111,6 +127,11 @@ class LakeWriter:
     def _rows(self, files: Iterable[HotFile]) -> Iterator[pa.Table]:
         for file in files:
             yield from self._storage.read_groups(file)
+
+
+def _now_s() -> float:
+    """A clock that goes on while the machine sleeps, and that nobody sets, where there is one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
 
 
 def _worth_merging(files: dict[HotFile, int]) -> dict[HotFile, int]:

@@ -129,6 +129,11 @@ class FaultyStore:
 
         self._run("put", path, lambda: self._store.put(path, data), torn)
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole file unless there is one."""
+        # Never torn: who asks for it relies on there being all of it or nothing.
+        return self._run("create", path, lambda: self._store.create(path, data))
+
     def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Copy a local file into the store."""
 

@@ -139,6 +139,17 @@ def writers_of_one_name_agree(store: Store, folder: Path) -> None:
     _same(_paths(store, "w/"), ["w/x"], "the listing after them")
 
 
+def a_file_is_created_once(store: Store, folder: Path) -> None:
+    """Of several that create one name at once, one is told so, and its bytes stay."""
+    contents = [bytes([letter]) * 100 for letter in b"abcdefgh"]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        made = list(pool.map(lambda content: store.create("c/x", content), contents))
+    _same(made.count(True), 1, "how many made the file")
+    _same(store.get("c/x"), contents[made.index(True)], "the file that was made")
+    _same(store.create("c/x", b"later"), False, "creating what is there")
+    _same(_paths(store, "c/"), ["c/x"], "the listing after them")
+
+
 def a_copy_works(store: Store, folder: Path) -> None:
     """A store can be pickled, as a process that is spawned needs it."""
     store.put("x", b"1")
@@ -166,6 +177,7 @@ STORE_CHECKS: tuple[Callable[[Store, Path], None], ...] = (
     odd_names_are_names,
     readers_see_whole_files,
     writers_of_one_name_agree,
+    a_file_is_created_once,
     a_copy_works,
     arrow_reads_the_same_files,
 )

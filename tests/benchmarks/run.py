@@ -8,6 +8,8 @@ from pathlib import Path
 import _bench as bench
 import capture
 import ingest
+import lake
+import manifests
 import startup
 import training
 
@@ -16,6 +18,8 @@ QUICK = {
     startup: "--imports 2 --processes 1 --fits 2",
     ingest: "--points 200000 --points-of-others 50000 --points-of-peers 5000 --rounds 1",
     training: "--rounds 1 --steps 100",
+    lake: "--runs 2000 --rounds 1",
+    manifests: "--commits 1 2 --rounds 1",
 }
 
 

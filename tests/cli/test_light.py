@@ -30,6 +30,7 @@ WORDS = {
     "report": ["LAKE", "--output", "PAGE"],
     "policy": ["LAKE"],
     "audit": ["LAKE"],
+    "compact": ["LAKE"],
     "sync": ["SPOOL"],
 }
 PROGRAM = """
@@ -63,6 +64,7 @@ def lake(lake_path: Path) -> Path:
         run = Run(
             run_id=f"{number}", name=f"run {number}", segment=0, revision=0, project="p", status="finished",
             seed=number // 4, started_at=now, heartbeat_at=now, heartbeat_every_s=5.0, pipeline_config_id="config",
+            summary={"loss": {"last": number**0.5}},
         )  # fmt: skip
         rows["runs"].append(run)
         rows["metrics"].append(Metric(run_id=run.run_id, segment=0, name="loss", step=0, time=now, value=number**0.5))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +14,12 @@ import torch
 from statsmodels.stats.meta_analysis import combine_effects
 
 from lightning_lde import Lake
+from lightning_lde.audit import audit_lake
 from lightning_lde.cli._tables import correlation_table
 from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.fewshot import character_set
 from lightning_lde.query import run_details
+from lightning_lde.schema import TABLES
 from lightning_lde.study import (
     StudySettings,
     analyse,
@@ -27,6 +32,26 @@ from lightning_lde.study import (
 from lightning_lde.ui import study_report
 
 from .conftest import NAMES, SMALL, SmallStudy, make_study
+
+
+def test_compaction_changes_no_answer(small_study: SmallStudy, tmp_path: Path) -> None:
+    shutil.copytree(small_study.lake.url, tmp_path / "lake")
+    lake = Lake(tmp_path / "lake")
+
+    def answers() -> dict[str, list[str]]:
+        return {table: sorted(map(str, lake.sql(f"select * from {table}").to_pylist())) for table in TABLES}
+
+    before = answers()
+    assert sum(map(bool, before.values())) > 11
+    done = lake.storage.compact(silent_for=timedelta(0), grace=timedelta(0))
+    assert done.files_in > 100
+    assert done.files_left == 0
+    assert answers() == before
+    assert audit_findings(lake) == []
+
+
+def audit_findings(lake: Lake) -> list[object]:
+    return list(audit_lake(lake.storage))
 
 
 def test_every_training_is_a_finished_run(small_study: SmallStudy) -> None:

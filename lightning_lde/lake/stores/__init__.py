@@ -66,4 +66,4 @@ def _open_s3(address: str, options: dict[str, Any]) -> Store:
     native = native_s3_options(options)
     if native is None:
         return FsspecStore(address, options)
-    return ArrowS3Store("s3://" + address.split("://", 1)[1], native)
+    return ArrowS3Store("s3://" + address.split("://", 1)[1], native, options)

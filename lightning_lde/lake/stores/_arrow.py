@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
 from lightning_lde.lake.stores._base import StoredFile, checked_chunks
+from lightning_lde.lake.stores._fsspec import FsspecStore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,12 +74,14 @@ class ArrowS3Store:
     Args:
         url: ``s3://bucket/prefix``.
         options: What :func:`native_s3_options` returned.
+        given: The options as s3fs spells them, for the one request that pyarrow's client cannot make.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> None:
         self._url = url.rstrip("/")
         self._root = self._url.split("://", 1)[1]
         self._options = dict(options)
+        self._given = dict(given or {})
         self._filesystems: dict[int, pa_fs.S3FileSystem] = {}
 
     @property
@@ -95,6 +98,10 @@ class ArrowS3Store:
         """Write a whole object."""
         with self._translated(f"write {path}"), self._writing(path) as stream:
             stream.write(data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole object unless there is one: a conditional PUT, which pyarrow does not have and s3fs has."""
+        return FsspecStore(self._url, self._given).create(path, data)
 
     def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Upload a local file in pieces."""

@@ -46,6 +46,14 @@ class Store(Protocol):
         """Write a whole file; a file of that name is replaced."""
         ...
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole file unless there is one of that name; of several writers at once one succeeds.
+
+        Returns:
+            Whether the file was made here.
+        """
+        ...
+
     def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Copy a local file into the store without holding it in memory.
 

@@ -51,6 +51,16 @@ class FsspecStore:
             self._make_parent(path)
             self._filesystem.pipe_file(self._key(path), data)
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole file unless there is one; only as exclusive as the file system makes it."""
+        try:
+            with self._translated(f"create {path}"):
+                self._make_parent(path)
+                self._filesystem.pipe_file(self._key(path), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
     def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Upload a local file."""
         with self._translated(f"write {path}"):
@@ -129,7 +139,7 @@ class FsspecStore:
     def _translated(self, action: str) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, LakeNotFoundError, StoreError):
+        except (FileExistsError, FileNotFoundError, LakeNotFoundError, StoreError):
             raise
         except Exception as error:
             # Clients have errors of their own, which are no OSError. One made at its first use says only then that it

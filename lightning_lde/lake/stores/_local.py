@@ -46,6 +46,20 @@ class LocalStore:
         with self._replacing(path) as file:
             file.write(data)
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole file unless there is one: temporary name, fsync, hard link, fsync of the folder."""
+        with self._beside(path) as temporary:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(temporary, self._root / path)
+            except FileExistsError:
+                return False
+            _sync_folder(temporary.parent)
+        return True
+
     def put_file(self, path: str, source: Path, *, sha256: str | None = None) -> None:
         """Copy a local file into the store in pieces."""
         with source.open("rb") as original, self._replacing(path) as file:
@@ -54,22 +68,27 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _replacing(self, path: str) -> Iterator[BinaryIO]:
-        target = self._root / path
-        temporary = target.parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        with self._beside(path) as temporary:
             with temporary.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(target)
-            _sync_folder(target.parent)
+            temporary.replace(self._root / path)
+            _sync_folder(temporary.parent)
+
+    @contextlib.contextmanager
+    def _beside(self, path: str) -> Iterator[Path]:
+        """A name for a temporary file in the folder that a path lies in; nothing of it is left."""
+        target = self._root / path
+        temporary = target.parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
         except StoreError:
             raise
         except OSError as error:
             raise StoreError(error.errno, f"cannot write {target}: {error.strerror or error}") from error
         finally:
-            # Nothing is left of it after the rename.
             with contextlib.suppress(OSError):
                 temporary.unlink()
 

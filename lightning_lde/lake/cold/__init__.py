@@ -1,0 +1,21 @@
+"""The cold tier: few large files per table, of which a numbered manifest says which count."""
+
+from lightning_lde.lake.cold._absorbed import AbsorbedNumbers, still_there
+from lightning_lde.lake.cold._compact import GRACE, Compaction, compact
+from lightning_lde.lake.cold._manifest import ColdFile, Manifest, newest_manifest
+from lightning_lde.lake.cold._settled import LEASE, SETTLED_AFTER
+from lightning_lde.lake.cold._vacuum import KEPT_FOR
+
+__all__ = [
+    "GRACE",
+    "KEPT_FOR",
+    "LEASE",
+    "SETTLED_AFTER",
+    "AbsorbedNumbers",
+    "ColdFile",
+    "Compaction",
+    "Manifest",
+    "compact",
+    "newest_manifest",
+    "still_there",
+]

@@ -1,0 +1,115 @@
+"""The rows of a cold table: sorted, and without what hot files repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from lightning_lde.lake._scan import literal, parquet_source, quoted
+from lightning_lde.lake.cold._points import sorted_points
+from lightning_lde.lake.stores import Store
+from lightning_lde.schema import CONTENT_TABLES, arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_GROUP = 1 << 18
+"""Rows of a row group: a curve of one run is read with the group, or two, that it lies in."""
+
+SORTED_BY = {
+    "runs": ("run_id", "segment", "revision"),
+    "params": ("config_id", "key"),
+    "metrics": ("run_id", "name", "context", "dataloader_idx", "segment", "step", "time"),
+    "episodes": ("run_id", "segment", "method", "inner_steps", "episode_index"),
+    "embeddings": ("dataset_id", "dataset_config_id", "probe_id", "task_seed", "task_index"),
+    "artifacts": ("run_id", "segment", "path"),
+    "links": ("source_id", "relation", "target_id"),
+    "events": ("run_id", "segment", "time"),
+    "resumes": ("run_id", "segment"),
+    **{table: (key, "recorded_at") for table, key in CONTENT_TABLES.items()},
+}
+"""The order of rows; files say the least and the greatest value of the first column."""
+
+_BATCH = 1 << 16
+
+
+def sorted_rows(store: Store, table: str, paths: Sequence[str], scratch: str) -> Iterator[pa.Table]:
+    """The rows of some files in the order of the table, a row group at a time.
+
+    Args:
+        store: Where the files are.
+        table: The table's name.
+        paths: The files, relative to the lake's root, in the order of what is in them.
+        scratch: A folder for what does not fit into memory.
+    """
+    if table == "metrics":
+        return in_groups(sorted_points(store, paths))
+    return _sorted_by_query(store, table, paths, scratch)
+
+
+def in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of the size of a row group; where the columns change a group ends."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    n = 0
+    for table in tables:
+        if waiting and waiting[0].schema != table.schema:
+            yield pa.concat_tables(waiting)
+            waiting, n = [], 0
+        rest = table
+        while n + rest.num_rows >= ROWS_PER_GROUP:
+            yield pa.concat_tables([*waiting, rest.slice(0, ROWS_PER_GROUP - n)])
+            rest = rest.slice(ROWS_PER_GROUP - n)
+            waiting, n = [], 0
+        if rest.num_rows:
+            waiting.append(rest)
+            n += rest.num_rows
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _sorted_by_query(store: Store, table: str, paths: Sequence[str], scratch: str) -> Iterator[pa.Table]:
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(f"set temp_directory = {literal(scratch)}")
+        source = parquet_source(connection, "files", store, paths)
+        columns = [row[0] for row in connection.execute(f"describe select * from {source}").fetchall()]
+        order = ", ".join(name for name in SORTED_BY[table] if name in columns)
+        rows = connection.sql(f"select * from ({_kept(table, source, columns)}) order by {order}")
+        batches = rows.to_arrow_reader(_BATCH)
+        schema = _schema(table, batches.schema)
+        portions = (pa.Table.from_batches([batch]).select(schema.names).cast(schema) for batch in batches)
+        yield from in_groups(portions)
+
+
+def _schema(table: str, found: pa.Schema) -> pa.Schema:
+    """The table's own columns first, then those that newer writers added, each with the type it has."""
+    import pyarrow as pa
+
+    known = [field for field in arrow_schema(table) if field.name in found.names]
+    names = {field.name for field in known}
+    return pa.schema([*known, *(field for field in found if field.name not in names)])
+
+
+def _kept(table: str, source: str, columns: Sequence[str]) -> str:
+    """A query for the rows that count; what readers would leave out anyway is left out here.
+
+    Every run writes the rows of what it met. Of rows that differ only in when they were written the first and the last
+    stay, so that nothing changes about which of several facts is the newest.
+    """
+    if table == "runs":
+        # Earlier states of a segment are heartbeats.
+        last = "partition by run_id, segment order by revision desc"
+        return f"select * from {source} qualify row_number() over ({last}) = 1"
+    if table == "params":
+        return f"select distinct * from {source}"
+    if table in CONTENT_TABLES or table == "links":
+        same = ", ".join(quoted(name) for name in columns if name != "recorded_at")
+        first = f"row_number() over (partition by {same} order by recorded_at) = 1"
+        last = f"row_number() over (partition by {same} order by recorded_at desc) = 1"
+        return f"select * from {source} qualify {first}" + ("" if table == "links" else f" or {last}")
+    return f"select * from {source}"
