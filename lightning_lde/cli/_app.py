@@ -18,6 +18,7 @@ from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._study_commands import correlate, report
+from lightning_lde.cli._top_command import top
 from lightning_lde.cli._variability import variability
 from lightning_lde.errors import LDEError
 
@@ -63,6 +64,7 @@ for command in (
     init,
     runs,
     show,
+    top,
     compare,
     lineage,
     data,

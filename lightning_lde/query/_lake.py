@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.errors import ArtifactNotFoundError, QueryError, RunNotFoundError, StoreError
 from lightning_lde.lake import LakeStorage
+from lightning_lde.query._ranking import ranked
+from lightning_lde.query._selection import curves
 from lightning_lde.query._views import create_views, tables_of
 
 if TYPE_CHECKING:
@@ -124,14 +126,87 @@ class Lake:
                     raise StoreError(f"cannot read the lake at {self.url}: {message}") from error
                 raise QueryError(message) from error
 
-    def runs(self, where: str = "true", parameters: Sequence[object] = ()) -> pa.Table:
+    def runs(
+        self,
+        where: str = "true",
+        parameters: Sequence[object] = (),
+        *,
+        sort: str = "started_at desc, run_id desc",
+        columns: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> pa.Table:
         """Present states of runs, newest first.
 
         Args:
             where: A condition in SQL over the columns of ``runs``.
             parameters: Values for the ``?`` in the condition.
+            sort: What stands behind ``order by`` in SQL.
+            columns: Names of columns, or expressions over them; without any all columns.
+            limit: How many at most.
         """
-        return self.sql(f"select * from runs where {where} order by started_at desc, run_id desc", parameters)
+        most = "" if limit is None else f"limit {int(limit)}"
+        query = f"select {', '.join(columns) or '*'} from runs where {where} order by {sort} {most}"
+        return self.sql(query, parameters)
+
+    def params(self, runs: Sequence[str] = (), *, keys: Sequence[str] = ()) -> pa.Table:
+        """The settings of runs, one row for each run and setting.
+
+        Args:
+            runs: Ids, beginnings of ids, or unique names; without any all runs.
+            keys: Dotted keys; without any all.
+
+        Returns:
+            Columns ``run_id``, ``key``, ``value_num``, ``value_text`` and ``type``.
+
+        Raises:
+            RunNotFoundError: If none or several runs answer to one of the words.
+        """
+        ids = self.resolve_runs(runs)
+        return self.sql(
+            """select run_id, key, value_num, value_text, type
+               from runs join params on config_id = pipeline_config_id
+               where (len($1) = 0 or run_id in (select unnest($1))) and (len($2) = 0 or key in (select unnest($2)))
+               order by run_id desc, key""",
+            [ids, list(keys)],
+        )
+
+    def metrics(
+        self, run: str, name: str | None = None, *, context: str | None = None, max_points: int | None = None
+    ) -> pa.Table:
+        """Curves of one run, in the order of their steps.
+
+        Args:
+            run: The run's id, the beginning of one, or a unique name.
+            name: The metric; without it all.
+            context: ``"train"``, ``"val"``, ``"test"`` or ``"system"``; without it all.
+            max_points: How many points a curve has at most, 4 or more: of a longer one the lowest and the highest
+                value of each stretch stay, so that no peak is lost.
+
+        Returns:
+            Columns ``name``, ``context``, ``dataloader_idx``, ``step``, ``global_step``, ``epoch``, ``time`` and
+            ``value``.
+
+        Raises:
+            RunNotFoundError: If none or several runs answer to the word.
+            ConfigurationError: If ``max_points`` is below 4.
+        """
+        return curves(self, self.resolve_run(run), name, context=context, max_points=max_points)
+
+    def top(
+        self,
+        metric: str,
+        *,
+        mode: str = "max",
+        of_run: str = "last",
+        dataset: str | None = None,
+        project: str | None = None,
+        aggregate: bool = True,
+        k: int = 10,
+    ) -> pa.Table:
+        """The best configurations by a metric, or with ``aggregate=False`` the best runs; see `query.ranked`."""
+        return ranked(
+            self, metric, mode=mode, of_run=of_run, dataset=dataset, project=project, aggregate=aggregate, k=k
+        )
 
     def resolve_run(self, run: str) -> str:
         """The id of the run that an id, the beginning of one, or a unique name means.

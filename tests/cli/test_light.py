@@ -21,6 +21,7 @@ WORDS = {
     "init": ["LAKE"],
     "runs": ["LAKE"],
     "show": ["LAKE", "run 0"],
+    "top": ["LAKE", "loss"],
     "compare": ["LAKE", "run 0", "run 1"],
     "lineage": ["LAKE", "run 0"],
     "data": ["history", "LAKE", "set 0"],
