@@ -65,7 +65,7 @@ def test_the_same_is_found(folder: Path, kind: str, fingerprint: str, monkeypatc
 @pytest.mark.parametrize(
     "odd",
     [Path("x"), np.str_("x"), (np.str_("x"), 1), ("x", torch.zeros(1)), (), ("x", object()), 1, b"x"],
-    ids=repr,
+    ids=["path", "numpy text", "numpy text in a pair", "tensor", "nothing", "object", "number", "bytes"],
 )
 def test_what_would_not_arrive_as_it_is_stays_here(folder: Path, odd: Any) -> None:
     items = [(path, 1) for path in listed(folder)]
