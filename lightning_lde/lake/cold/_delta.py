@@ -24,13 +24,8 @@ APPLICATION = "lightning-lde"
 """Under this name each Delta table keeps the number of the manifest that it shows."""
 
 _ATTEMPTS = 3
-_S3_WORDS = {
-    "key": "aws_access_key_id",
-    "secret": "aws_secret_access_key",
-    "token": "aws_session_token",
-    "endpoint_url": "aws_endpoint_url",
-    "region": "aws_region",
-}
+_OF_S3FS = ("key", "secret", "token", "endpoint_url", "region")
+_OF_DELTA = ("access_key_id", "secret_access_key", "session_token", "endpoint_url", "region")
 _SCHEMES = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://")
 
 
@@ -157,7 +152,8 @@ def _options(store: Store, options: Mapping[str, Any]) -> dict[str, str]:
     client = options.get("client_kwargs") or {}
     given = {**options, "region": options.get("region") or client.get("region_name")}
     given["endpoint_url"] = options.get("endpoint_url") or client.get("endpoint_url")
-    words = {_S3_WORDS[name]: str(value) for name, value in given.items() if name in _S3_WORDS and value}
+    pairs = zip(_OF_S3FS, _OF_DELTA, strict=True)
+    words = {f"aws_{theirs}": str(given[ours]) for ours, theirs in pairs if given.get(ours)}
     if given.get("anon"):
         words["aws_skip_signature"] = "true"
     if given["endpoint_url"]:
