@@ -42,8 +42,13 @@ def read(items: Any, root: object, pace: Pace) -> files.FilesRead:
     return files.read_files(items, path_of=_apart._path, label_of=_apart._label, root=root, pace=pace)
 
 
-@pytest.mark.parametrize("kind", ["paths", "pairs", "lists", "flags", "relative", "below the root", "missing"])
-@pytest.mark.parametrize("fingerprint", ["cheap", "exact"])
+@pytest.mark.parametrize(
+    ("kind", "fingerprint"),
+    [
+        *((kind, "cheap") for kind in ("paths", "pairs", "lists", "flags", "relative", "below the root", "missing")),
+        ("pairs", "exact"),
+    ],
+)
 def test_the_same_is_found(folder: Path, kind: str, fingerprint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     paths, root = listed(folder), str(folder)
     items: list[Any] = paths

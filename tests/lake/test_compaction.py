@@ -227,7 +227,7 @@ def test_floats_and_moments_come_through_bit_by_bit(local: Lake) -> None:
     assert after.drop(["value"]).equals(before.drop(["value"]))
 
 
-@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [FaultKind.BEFORE, FaultKind.AFTER, FaultKind.TORN])
 def test_killed_at_any_operation_the_lake_is_whole(
     lake_path: Path, kind: FaultKind, every: int, monkeypatch: pytest.MonkeyPatch
@@ -322,7 +322,7 @@ def test_even_without_the_lock_only_one_of_many_counts(
     assert values(lake) == values_of(*writers)
 
 
-@pytest.mark.parametrize("where", ["local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.mark.parametrize("where", ["local", pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.slow])])
 def test_readers_see_each_row_once_whenever_they_look(
     request: pytest.FixtureRequest, lake_path: Path, where: str
 ) -> None:

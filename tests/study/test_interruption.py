@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from lightning_lde import Lake
 from lightning_lde.study import cells_to_run, plan_cells, study_datasets
 
@@ -35,6 +37,7 @@ def finished(lake: Lake) -> dict[str, str]:
     return {row["cell"]: row["run_id"] for row in rows}
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_where_it_was(lake_path: Path) -> None:
     lake = Lake(lake_path).create()
     process = start(lake_path)
