@@ -42,7 +42,8 @@ def ranked(
         dataset: Only runs that were trained on the data set of this name or id.
         project: Only runs of this project.
         aggregate: Whether finished runs of one configuration on one data set count as repetitions: their mean is
-            ranked, with Student's 95 % interval over runs. A single lucky run does not win then.
+            ranked, with Student's 95 % interval over runs. A single lucky run does not win then. A run whose
+            configuration or data is not known repeats no other one.
         k: How many.
 
     Returns:
@@ -65,12 +66,15 @@ def ranked(
                arg_max(name, started_at) as name, list(run_id order by started_at desc, run_id desc) as runs
         from ({_FINISHED})
         where value is not null and ($2 is null or project = $2) and ($3 is null or dataset = $3 or dataset_id = $3)
-        group by {together}{"" if aggregate else ", run_id"}
+        group by {together}, {_ALONE if aggregate else "run_id"}
         order by isnan(avg(value)), avg(value) {order}, runs limit $4""",
         [json_pointer(metric, of_run), project, dataset, k],
     )
     return _with_intervals(found)
 
+
+_ALONE = "case when pipeline_config_id is null or dataset_config_id is null then run_id end"
+"""What is not known is not the same: such a run repeats no other one."""
 
 _FINISHED = f"""
     select r.run_id, r.name, r.started_at, r.project, r.pipeline_config_id, r.dataset_config_id,

@@ -96,6 +96,17 @@ def test_only_one_project(lake: Lake) -> None:
     assert sorted(found["pipeline_config_id"]) == [f"c{number}" for number in range(15, 20)]
 
 
+def test_runs_of_which_little_is_known_repeat_nothing(lake: Lake) -> None:
+    for number, known in enumerate([{}, {}, {"pipeline_config_id": "c1"}, {"dataset_config_id": "u1"}]):
+        run = Run(
+            run_id=f"n{number}", segment=0, revision=0, project="z", status="finished", started_at=START,
+            heartbeat_at=START, heartbeat_every_s=5.0, summary={ODD: {"last": float(number)}}, **known,
+        )  # fmt: skip
+        lake.storage.add_records("runs", [run], project="z")
+    found = lake.top(ODD, project="z")
+    assert found.column("runs").to_pylist() == [["n3"], ["n2"], ["n1"], ["n0"]]
+
+
 def test_what_is_no_number_comes_last(lake: Lake) -> None:
     for number, value in enumerate([math.nan, math.inf]):
         run = Run(
