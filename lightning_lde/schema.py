@@ -1,6 +1,6 @@
 """The tables of a lake: one frozen dataclass per table, its Arrow schema, and the ids that link them.
 
-The dataclasses are the single source; Arrow types follow from the annotations. Format version 1 is
+The dataclasses are the single source; Arrow types follow from the annotations. The format is
 specified in docs/format.md, which a test compares with this module.
 """
 
@@ -487,7 +487,7 @@ def content_id(kind: str, facts: Mapping[str, object]) -> str:
 
 
 def arrow_schema(table: str) -> pa.Schema:
-    """The Arrow schema of a table of format version 1.
+    """The Arrow schema of a table.
 
     Raises:
         KeyError: If there is no such table.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 
 from lightning_lde.cli._arguments import PROJECT_VARIABLE, duration, open_lake, storage_options
 from lightning_lde.cli._output import print_json
+from lightning_lde.cli._show import size
 
 if TYPE_CHECKING:
     from lightning_lde.lake import Compaction, LakeStorage
@@ -55,26 +57,34 @@ def compact(
     """
     storage = open_lake(url, options).storage
     while True:
-        done = storage.compact(project=project, silent_for=silent_for, grace=grace, kept_for=kept_for)
+        done = storage.compact(
+            project=project, silent_for=silent_for, grace=grace, kept_for=kept_for, tell=_tell_progress
+        )  # fmt: skip
         if form == "json":
             print_json(dataclasses.asdict(done))
         else:
-            _print(storage, done, grace)
+            _print(storage, done, grace, project)
         if watch is None:
             return
         time.sleep(watch.total_seconds())
 
 
-def _print(storage: LakeStorage, done: Compaction, grace: timedelta) -> None:
+def _tell_progress(done: Compaction) -> None:
+    """Says on a terminal how far a compaction of more than one step is."""
+    if done.files_left and sys.stderr.isatty():
+        click.echo(f"{done.files_in:,} hot files are done, {done.files_left:,} are left", err=True)
+
+
+def _print(storage: LakeStorage, done: Compaction, grace: timedelta, project: str | None) -> None:
     if done.was_busy:
         click.echo(f"another compaction of {storage.url} is at work, nothing was done")
         return
     if done.files_in:
         rows = ", ".join(f"{count:,} of {table}" for table, count in sorted(done.rows.items()))
-        click.echo(
-            f"{done.files_in:,} hot files, {_megabytes(done.bytes_in)}, went into {done.files_out:,} cold files,"
-        )
-        click.echo(f"{_megabytes(done.bytes_out)}; rows in these: {rows}")
+        click.echo(f"{done.files_in:,} hot files, {size(done.bytes_in)}, went into {done.files_out:,} cold files,")
+        click.echo(f"{size(done.bytes_out)}; rows in these: {rows}")
+    elif not done.files_left:
+        click.echo("there is nothing to compact" + (f" of a project {project!r}" if project else ""))
     else:
         click.echo("no run has been over for long enough that was not compacted already")
     if done.files_left:
@@ -87,7 +97,3 @@ def _print(storage: LakeStorage, done: Compaction, grace: timedelta) -> None:
         click.echo(f"Delta tables brought up to date: {', '.join(sorted(done.published))}")
     elif not done.is_delta:
         click.echo("no Delta tables were made: they need pip install lightning-lde[delta], and a folder or a bucket")
-
-
-def _megabytes(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:,.1f} MB"

@@ -452,6 +452,8 @@ def test_the_command(local: Lake) -> None:
     assert result.exit_code == 0, result.output
     assert "9 hot files" in result.output
     assert "rows in these: 9 of metrics, 1 of params, 1 of runs" in result.output
+    other = CliRunner().invoke(app, [*words, "--project", "nobody"])
+    assert "there is nothing to compact of a project 'nobody'" in other.output
     again = CliRunner().invoke(app, [*words, "--format", "json"])
     assert json.loads(again.output)["files_in"] == 0
 
