@@ -13,6 +13,7 @@ __all__ = [
     "LDEWarning",
     "LakeNotFoundError",
     "LakeURLError",
+    "MaintenanceWarning",
     "MissingDependencyError",
     "NodeNotFoundError",
     "QueryError",
@@ -83,6 +84,10 @@ class LDEWarning(UserWarning):
 
 class RecordingWarning(LDEWarning):
     """Something of a run could not be recorded; training goes on."""
+
+
+class MaintenanceWarning(LDEWarning):
+    """Something about the maintenance of a lake could not be noted, or needs a look; the work itself is done."""
 
 
 def tell(message: str, category: type[LDEWarning]) -> None:

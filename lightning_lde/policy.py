@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import Mapping
@@ -125,6 +127,27 @@ class Policy:
 def new_policy() -> Policy:
     """The policy of a new lake, with a salt of its own."""
     return Policy(salt=secrets.token_hex(16))
+
+
+def pseudonym(kind: str, name: str, how: str, salt: str) -> str:
+    """What stands for a person or a machine in a lake.
+
+    Args:
+        kind: ``"email"``, ``"user"`` or ``"host"``.
+        name: The name.
+        how: A word of ``WAYS``.
+        salt: The lake's; without one there are no pseudonyms, and names go.
+
+    Example:
+        >>> pseudonym("user", "ann", "drop", "salt"), pseudonym("user", "Ann", "pseudonymise", "salt")
+        ('<user>', '<user-613f4c46a82c>')
+    """
+    if how == "keep":
+        return name
+    if how == "drop" or not salt:
+        return f"<{kind}>"
+    digest = hmac.new(salt.encode(), f"{kind}:{name.lower()}".encode(), hashlib.sha256).hexdigest()
+    return f"<{kind}-{digest[:12]}>"
 
 
 def stricter(one: str, other: str) -> str:

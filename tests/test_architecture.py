@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "current": {"recording"},
     "schema": {"columns"},
     "reproducing": set(),
-    "capture": {"schema"},
+    "capture": {"policy", "schema"},
     "lake": {"policy", "schema"},
     "fewshot": set(),
     "diversity": set(),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import getpass
-import hashlib
-import hmac
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from collections.abc import Callable, Iterator
 from lightning_lde.capture._pace import Pace
 from lightning_lde.capture._pieces import find, pace_for
 from lightning_lde.capture._shapes import Found
+from lightning_lde.policy import pseudonym
 
 _LONGEST_ACCOUNT = 64
 _ACCOUNT = re.compile(rf"(?<![\w.+@/-])(?!(?:git|hg|svn)@)[A-Za-z0-9][\w.+-]{{0,{_LONGEST_ACCOUNT - 1}}}@")
@@ -69,7 +68,7 @@ def hide_emails(text: str, how: str, salt: str) -> str:
     """
     if how == "keep" or "@" not in text:
         return text
-    return _changed(text, _emails_in(text), lambda email: _pseudonym("email", email, how, salt))
+    return _changed(text, _emails_in(text), lambda email: pseudonym("email", email, how, salt))
 
 
 def hide_names(text: str, how: str, salt: str, people: tuple[tuple[str, str], ...] | None = None) -> str:
@@ -89,8 +88,8 @@ def hide_names(text: str, how: str, salt: str, people: tuple[tuple[str, str], ..
         return text
     for kind, name in people_here() if people is None else people:
         if name in text:
-            pseudonym = _pseudonym(kind, name, how, salt)
-            text = _changed(text, _places_of(name, text), lambda _, pseudonym=pseudonym: pseudonym)  # type: ignore[misc]
+            mark = pseudonym(kind, name, how, salt)
+            text = _changed(text, _places_of(name, text), lambda _, mark=mark: mark)  # type: ignore[misc]
     return _changed(text, _owners_in(text), lambda name: _of_home(name, how, salt))
 
 
@@ -172,18 +171,11 @@ def _owners_in(text: str, pace: Pace | None = None) -> Iterator[tuple[int, int]]
 
 
 def _of_home(name: str, how: str, salt: str) -> str:
-    return _pseudonym("user", name, how, salt) if _is_owner(name) else name
+    return pseudonym("user", name, how, salt) if _is_owner(name) else name
 
 
 def _is_owner(name: str) -> bool:
     return not name.startswith("<") and name.lower() not in _NOBODY
-
-
-def _pseudonym(kind: str, name: str, how: str, salt: str) -> str:
-    if how == "drop" or not salt:
-        return f"<{kind}>"
-    digest = hmac.new(salt.encode(), f"{kind}:{name.lower()}".encode(), hashlib.sha256).hexdigest()
-    return f"<{kind}-{digest[:12]}>"
 
 
 def _attempt(read: Callable[[], str]) -> str:

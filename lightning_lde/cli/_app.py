@@ -15,6 +15,7 @@ from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
+from lightning_lde.cli._log_command import log
 from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._study_commands import correlate, report
@@ -76,6 +77,7 @@ for command in (
     policy,
     audit,
     compact,
+    log,
     sync,
 ):
     app.add_command(command)

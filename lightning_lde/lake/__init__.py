@@ -1,5 +1,6 @@
 """Storage of a lake: stores, file layout, appends, snapshots and objects. Knows no Lightning and no torch."""
 
+from lightning_lde.lake._actions import Action
 from lightning_lde.lake._layout import HotFile, current_files, hot_path, object_path, parse_hot_path
 from lightning_lde.lake._scan import parquet_source, quoted
 from lightning_lde.lake._storage import LakeStorage, Snapshot
@@ -8,6 +9,7 @@ from lightning_lde.lake.cold import LEASE, AbsorbedNumbers, ColdFile, Compaction
 __all__ = [
     "LEASE",
     "AbsorbedNumbers",
+    "Action",
     "ColdFile",
     "Compaction",
     "HotFile",

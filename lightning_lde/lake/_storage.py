@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, RowsError, StoreError
 from lightning_lde.lake import _layout
+from lightning_lde.lake._actions import Action, note_action, read_actions
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake._parquet import DICTIONARY_COLUMNS, write_parquet
 from lightning_lde.lake.cold import (
@@ -168,7 +169,34 @@ class LakeStorage:
         self.require()
         marker = json.loads(self.store.get(_layout.MARKER))
         salted = policy if policy.salt else replace(policy, salt=new_policy().salt)
+        before = policy_of(marker).settings()
         self.store.put(_layout.MARKER, _marker_bytes({**marker, "policy": salted.as_dict()}))
+        after = salted.settings()
+        self.note_action("policy", {key: [before[key], after[key]] for key in after if before[key] != after[key]})
+
+    def note_action(self, action: str, details: Mapping[str, Any]) -> Action:
+        """Note what was done to the lake, with who did it as far as the policy lets people be named.
+
+        Where the note cannot be written, a `MaintenanceWarning` holds it: what was done is done.
+
+        Args:
+            action: What was done, one word.
+            details: What it came to: counts, sizes, settings; what JSON lacks becomes text.
+        """
+        return note_action(self.store, self.policy, action, details)
+
+    def actions(self, limit: int | None = None) -> list[Action]:
+        """What was done to the lake, newest first.
+
+        Args:
+            limit: How many at most; None for all.
+
+        Raises:
+            LakeNotFoundError: If there is no lake.
+            StoreError: If the notes cannot be read.
+        """
+        self.require()
+        return read_actions(self.store, limit)
 
     def append(
         self,
@@ -320,15 +348,24 @@ class LakeStorage:
         """
         self.require()
         self._lift_format()
-        return compact(
-            self.store,
-            project=project,
-            silent_for=silent_for,
-            grace=grace,
-            kept_for=kept_for,
-            options=self.given_options,
-            tell=tell,
-        )
+        done = Compaction()
+        try:
+            compact(
+                self.store,
+                project=project,
+                silent_for=silent_for,
+                grace=grace,
+                kept_for=kept_for,
+                options=self.given_options,
+                tell=tell,
+                done=done,
+            )
+        except Exception as error:
+            self.note_action("compact", {**done.details(), "failed": type(error).__name__})
+            raise
+        if done.did_something:
+            self.note_action("compact", done.details())
+        return done
 
     def _lift_format(self) -> None:
         """Versions that do not know of cold tables must not take what is left for the whole."""

@@ -32,6 +32,7 @@ WORDS = {
     "policy": ["LAKE"],
     "audit": ["LAKE"],
     "compact": ["LAKE"],
+    "log": ["LAKE"],
     "sync": ["SPOOL"],
 }
 PROGRAM = """

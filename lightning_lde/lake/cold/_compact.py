@@ -7,6 +7,7 @@ is finished or removed by the next one.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,6 +73,15 @@ class Compaction:
     published: list[str] = field(default_factory=list)
     is_delta: bool = False
 
+    @property
+    def did_something(self) -> bool:
+        """Whether the lake has other files than before."""
+        return bool(self.files_in or self.hot_deleted or self.vacuumed or self.published)
+
+    def details(self) -> dict[str, Any]:
+        """What it came to, for the log of maintenance."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ("was_busy", "is_delta")}
+
 
 def compact(
     store: Store,
@@ -82,6 +92,7 @@ def compact(
     kept_for: timedelta = KEPT_FOR,
     options: Mapping[str, Any] | None = None,
     tell: Tell | None = None,
+    done: Compaction | None = None,
 ) -> Compaction:
     """Bring the rows of writers that will write no more into the cold tables.
 
@@ -93,14 +104,16 @@ def compact(
         kept_for: How long files of former versions stay.
         options: The storage options, for the client that writes Delta tables.
         tell: Called after each step.
+        done: Where to count, for who wants to know of it although it fails.
 
     Raises:
         StoreError: If the storage fails; what was done until then stays done.
     """
-    done = Compaction()
+    done = Compaction() if done is None else done
     with held(store) as lock:
         if lock is None:
-            return replace(done, was_busy=True)
+            done.was_busy = True
+            return done
         job = _Job(store, lock, done, tell or _say_nothing)
         job.delete_absorbed(grace)
         job.absorb(project, silent_for)
