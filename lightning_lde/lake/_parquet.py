@@ -35,6 +35,8 @@ def write_parquet(target: IO[bytes], table: str, groups: Iterable[pa.Table]) -> 
     if first is None:
         raise ValueError(f"a file of {table} needs rows")
     options = {**_encodings(first.schema), "write_statistics": _columns_for_statistics(first.schema)}
+    # Without checksums zstd decodes many a flipped bit to other values.
+    options["write_page_checksum"] = True
     # Without Arrow's own schema in the file, dictionary-encoded words read back as the strings they are.
     with pq.ParquetWriter(target, first.schema, compression="zstd", store_schema=False, **options) as writer:
         for group in chain([first], rest):

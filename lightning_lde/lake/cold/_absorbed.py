@@ -104,7 +104,7 @@ def _write(store: Store, rows: pa.Table) -> str:
     encodings = {"path": "DELTA_BYTE_ARRAY", "first": "DELTA_BINARY_PACKED", "last": "DELTA_BINARY_PACKED"}
     pq.write_table(
         rows, buffer, compression="zstd", use_dictionary=["writer", "table"], column_encoding=encodings,
-        row_group_size=1 << 16,
+        row_group_size=1 << 16, write_page_checksum=True,
     )  # fmt: skip
     path = f"{LISTS}{new_run_id()}.parquet"
     store.put(path, buffer.getvalue())

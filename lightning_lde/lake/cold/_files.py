@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -32,8 +33,10 @@ def write_files(store: Store, table: str, groups: Iterable[pa.Table]) -> Iterato
         buffer, bounds = io.BytesIO(), _Bounds(SORTED_BY[table][0])
         write_parquet(buffer, table, bounds.watch(waiting.of_one_file(buffer)))
         path = f"{COLD}{table}/{new_run_id()}.parquet"
-        store.put(path, buffer.getvalue())
-        yield ColdFile(path, table, bounds.rows, buffer.tell(), bounds.first, bounds.last)
+        content = buffer.getvalue()
+        store.put(path, content)
+        digest = hashlib.sha256(content).hexdigest()
+        yield ColdFile(path, table, bounds.rows, len(content), bounds.first, bounds.last, digest)
 
 
 class _Waiting:

@@ -31,6 +31,7 @@ class ColdFile:
         size_bytes: Its size.
         first: The smallest value of its first column, which it is sorted by as far as possible.
         last: The largest.
+        sha256: The hash of its bytes, None in manifests of versions that did not note it.
     """
 
     path: str
@@ -39,6 +40,7 @@ class ColdFile:
     size_bytes: int
     first: str | None = None
     last: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The manifest as docs/format.md has it."""
-        tables = {
-            table: [
-                {"path": one.path, "rows": one.rows, "bytes": one.size_bytes, "first": one.first, "last": one.last}
-                for one in files
-            ]
-            for table, files in sorted(self.tables.items())
-        }
+        tables = {table: [_entry(one) for one in files] for table, files in sorted(self.tables.items())}
         absorbed = [
             {
                 "path": one.path,
@@ -179,7 +175,15 @@ def _absorbed(one: Mapping[str, Any]) -> Absorbed:
     return Absorbed(one["path"], at, int(one["files"]), one["first"], one["last"], bool(one["deleted"]))
 
 
+def _entry(one: ColdFile) -> dict[str, Any]:
+    entry = {"path": one.path, "rows": one.rows, "bytes": one.size_bytes, "first": one.first, "last": one.last}
+    return entry | ({"sha256": one.sha256} if one.sha256 is not None else {})
+
+
 def _files(table: str, files: Iterable[Mapping[str, Any]]) -> tuple[ColdFile, ...]:
     return tuple(
-        ColdFile(one["path"], table, int(one["rows"]), int(one["bytes"]), one["first"], one["last"]) for one in files
-    )
+        ColdFile(
+            one["path"], table, int(one["rows"]), int(one["bytes"]), one["first"], one["last"], one.get("sha256")
+        )
+        for one in files
+    )  # fmt: skip
