@@ -42,11 +42,13 @@ __all__ = [
     "Param",
     "Pipeline",
     "PipelineConfig",
+    "Placement",
     "Record",
     "Relation",
     "Resume",
     "Run",
     "RunStatus",
+    "Tier",
     "Vector",
     "arrow_schema",
     "canonical_json",
@@ -84,6 +86,14 @@ class RunStatus:
     INTERRUPTED = "interrupted"
     REQUEUED = "requeued"
     LOST = "lost"
+
+
+class Tier:
+    """Words of the column ``placements.tier``."""
+
+    HOT = "hot"
+    COLD = "cold"
+    DELETED = "deleted"
 
 
 class Relation:
@@ -387,6 +397,22 @@ class Resume(Record):
     recorded_at: datetime
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Placement(Record):
+    """Where a file of a run was brought; the newest row of a file counts, none means that it is where it was stored."""
+
+    run_id: str
+    path: str
+    object_id: str
+    recipe: str = "whole"
+    size_bytes: int | None = None
+    tier: str
+    root: str | None = None
+    storage_class: str | None = None
+    reason: str | None = None
+    recorded_at: datetime
+
+
 TABLES: Mapping[str, type[Record]] = {
     "runs": Run,
     "datasets": Dataset,
@@ -403,6 +429,7 @@ TABLES: Mapping[str, type[Record]] = {
     "links": Link,
     "events": Event,
     "resumes": Resume,
+    "placements": Placement,
 }
 
 CONTENT_TABLES: Mapping[str, str] = {

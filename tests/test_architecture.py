@@ -18,9 +18,10 @@ MAY_IMPORT = {
     "policy": set(),
     "current": {"recording"},
     "schema": {"columns"},
+    "tiering": set(),
     "reproducing": set(),
     "capture": {"policy", "schema"},
-    "lake": {"policy", "schema"},
+    "lake": {"policy", "schema", "tiering"},
     "fewshot": set(),
     "diversity": set(),
     "statistics": set(),
@@ -38,7 +39,7 @@ MAY_IMPORT = {
         "statistics",
     },
     "ui": {"statistics", "study"},
-    "cli": {"audit", "lake", "policy", "query", "recording", "reproduce", "statistics", "study", "ui"},
+    "cli": {"audit", "lake", "policy", "query", "recording", "reproduce", "statistics", "study", "tiering", "ui"},
 }
 
 

@@ -33,8 +33,10 @@ from lightning_lde.lake.cold import (
     still_there,
 )
 from lightning_lde.lake.stores import Store, open_store
+from lightning_lde.lake.tiers import require_apart
 from lightning_lde.policy import STRICTEST, Policy, new_policy, policy_of
 from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_arrow, utc_now
+from lightning_lde.tiering import TierPolicy, new_tier_id, tier_policy_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,6 +199,36 @@ class LakeStorage:
         """
         self.require()
         return read_actions(self.store, limit)
+
+    def tiers(self) -> TierPolicy:
+        """Where files of the lake go when they are no longer needed at once, read anew.
+
+        Raises:
+            LakeNotFoundError: If there is no lake.
+            StoreError: If it cannot be read.
+        """
+        self.require()
+        return tier_policy_of(json.loads(self.store.get(_layout.MARKER)))
+
+    def set_tiers(self, tiers: TierPolicy) -> None:
+        """Change the tiers by one write; what else the marker holds stays.
+
+        Args:
+            tiers: The new tiers; without an id they get one.
+
+        Raises:
+            ConfigurationError: If the cold root lies in the lake, or the lake in it.
+        """
+        self.require()
+        if tiers.cold_root is not None:
+            require_apart(self.absolute_url, tiers.cold_root)
+        marker = json.loads(self.store.get(_layout.MARKER))
+        known = tiers if tiers.tier_id else replace(tiers, tier_id=new_tier_id())
+        before = tier_policy_of(marker).settings()
+        self.store.put(_layout.MARKER, _marker_bytes({**marker, "tiers": known.as_dict()}))
+        after = known.settings()
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        self.note_action("policy", {key: [before.get(key, ""), after.get(key, "")] for key in keys})
 
     def append(
         self,

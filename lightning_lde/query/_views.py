@@ -29,6 +29,8 @@ def tables_of(query: str) -> list[str]:
     named = [table for table in TABLES if re.search(rf"\b{table}\b", query, re.IGNORECASE)]
     if "metrics" in named:
         named += [table for table in ("resumes", "runs") if table not in named]
+    if "artifacts" in named and "placements" not in named:
+        named.append("placements")
     return named or list(TABLES)
 
 
@@ -65,14 +67,32 @@ def _logical_rows(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, tab
         return _present_runs()
     if table == "metrics" and snapshot.paths("resumes"):
         return _valid_points()
+    if table == "artifacts" and snapshot.paths("placements"):
+        return _placed_artifacts()
     if table in CONTENT_TABLES:
         return _distinct_content(connection, table, CONTENT_TABLES[table])
     if table in _SAME_ROW:
-        same, first = _SAME_ROW[table]
-        return f"""
-            select * from {STORED}.{table}
-            qualify row_number() over (partition by {same} order by {first}) = 1"""
+        return _first_rows(table)
     return f"select * from {STORED}.{table}"
+
+
+def _first_rows(table: str) -> str:
+    same, first = _SAME_ROW[table]
+    return f"select * from {STORED}.{table} qualify row_number() over (partition by {same} order by {first}) = 1"
+
+
+def _placed_artifacts() -> str:
+    """Files with the tier that they are in: a file that was stored again after it was moved is where it was stored."""
+    same = "run_id, path, object_id"
+    return f"""
+        with placed as (
+            select {same}, arg_max(tier, recorded_at) as tier, max(recorded_at) as moved_at
+            from {STORED}.placements group by all),
+        stored as (select {same}, max(recorded_at) as stored_at from {STORED}.artifacts group by all),
+        present as (select {same}, tier from placed join stored using ({same}) where moved_at >= stored_at)
+        select a.* replace (coalesce(p.tier, a.tier) as tier)
+        from ({_first_rows("artifacts")}) a
+        left join present p on (p.run_id, p.path, p.object_id) = (a.run_id, a.path, a.object_id)"""
 
 
 def _present_runs() -> str:

@@ -26,6 +26,7 @@ SORTED_BY = {
     "links": ("source_id", "relation", "target_id"),
     "events": ("run_id", "segment", "time"),
     "resumes": ("run_id", "segment"),
+    "placements": ("run_id", "path", "recorded_at"),
     **{table: (key, "recorded_at") for table, key in CONTENT_TABLES.items()},
 }
 """The order of rows; files say the least and the greatest value of the first column."""
