@@ -97,6 +97,8 @@ def sync(spool: Path | None, options: tuple[str, ...], *, also_unchecked: bool) 
         rows += outcome.rows
         failed += outcome.error is not None
         what = f"{outcome.rows} rows" if outcome.rows or outcome.error is None else "not sent"
+        if outcome.is_erased:
+            what = "deleted unsent, the run was erased"
         if outcome.error is not None:
             what += f"{', not all' if outcome.rows else ''}: {' '.join(outcome.error.split())}"
         click.echo(f"run {outcome.run_id or outcome.path} to {outcome.lake or '?'}: {what}")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, RowsError, StoreError
 from lightning_lde.lake import _layout
@@ -29,7 +29,9 @@ from lightning_lde.lake.cold import (
     Compaction,
     Manifest,
     compact,
+    is_erased,
     newest_manifest,
+    read_erased,
     still_there,
 )
 from lightning_lde.lake.stores import Store, open_store
@@ -66,6 +68,19 @@ class Snapshot:
         return cold + [file.path for file in self.files.get(table, ())]
 
 
+class _Cold(NamedTuple):
+    """What one manifest says: the cold tables, hot files whose rows are in them, hashes of what was erased."""
+
+    manifest: Manifest
+    absorbed: frozenset[str]
+    erased: frozenset[str]
+
+    def counting(self, files: Iterable[HotFile | None]) -> Iterator[HotFile]:
+        """Files of the hot tier without those whose rows are elsewhere, or were erased."""
+        is_gone = is_erased(self.erased)
+        return (one for one in files if one is not None and one.path not in self.absorbed and not is_gone(one.writer))
+
+
 class LakeStorage:
     """Storage of one lake. Making the object does no input or output.
 
@@ -88,7 +103,7 @@ class LakeStorage:
         given = self.given_options
         self.public_options = {name: given[name] for name in _PUBLIC_OPTIONS if given.get(name) is not None}
         # A manifest never changes: who knows the newest need not read it again.
-        self._seen: tuple[Manifest, frozenset[str]] = (Manifest(), frozenset())
+        self._seen = _Cold(Manifest(), frozenset(), frozenset())
 
     @property
     def url(self) -> str:
@@ -332,21 +347,21 @@ class LakeStorage:
         who does not find a file that was listed looks again.
         """
         listed = [_layout.parse_hot_path(stored.path) for stored in self.store.list(_layout.HOT)]
-        manifest, absorbed = self._cold()
+        cold = self._cold()
         tables: dict[str, list[HotFile]] = {}
-        files = (file for file in listed if file is not None and file.path not in absorbed)
-        for file in _layout.current_files(files):
+        for file in _layout.current_files(cold.counting(listed)):
             tables.setdefault(file.table, []).append(file)
-        return Snapshot({table: tuple(files) for table, files in tables.items()}, manifest.tables)
+        return Snapshot({table: tuple(files) for table, files in tables.items()}, cold.manifest.tables)
 
-    def _cold(self) -> tuple[Manifest, frozenset[str]]:
+    def _cold(self) -> _Cold:
         """What the cold tables consist of, and the hot files that do not count because of it."""
         for pause_s in (*PAUSES_S, None):
-            manifest = newest_manifest(self.store, known=self._seen[0])
-            if manifest is self._seen[0]:
+            manifest = newest_manifest(self.store, known=self._seen.manifest)
+            if manifest is self._seen.manifest:
                 return self._seen
             try:
-                self._seen = manifest, still_there(self.store, manifest)
+                erased = read_erased(self.store, manifest)
+                self._seen = _Cold(manifest, still_there(self.store, manifest), erased)
             except FileNotFoundError:
                 # A list went with an older manifest: there is a newer one.
                 if pause_s is None:
@@ -405,6 +420,10 @@ class LakeStorage:
         if int(marker["format_version"]) < FORMAT_VERSION:
             self.store.put(_layout.MARKER, _marker_bytes({**marker, "format_version": FORMAT_VERSION}))
 
+    def was_erased(self, run_id: str) -> bool:
+        """Whether a run was erased: what anybody has of it still is to be given up."""
+        return is_erased(self._cold().erased)(run_id)
+
     def absorbed_numbers(self, writer: str) -> AbsorbedNumbers:
         """What the cold tables have of one writer, for who may send it again."""
         return AbsorbedNumbers(self.store, newest_manifest(self.store), writer)
@@ -420,9 +439,9 @@ class LakeStorage:
         import pyarrow.parquet as pq
 
         listed = [_layout.parse_hot_path(one.path) for one in self.store.list(_layout.table_prefix(table, project))]
-        manifest, absorbed = self._cold()
-        hot = _layout.current_files(file for file in listed if file is not None and file.path not in absorbed)
-        cold = (one for one in manifest.tables.get(table, ()) if (one.first or "") <= run_id <= (one.last or ""))
+        seen = self._cold()
+        hot = _layout.current_files(seen.counting(listed))
+        cold = (one for one in seen.manifest.tables.get(table, ()) if (one.first or "") <= run_id <= (one.last or ""))
         rows: list[dict[str, Any]] = []
         for path in [*(file.path for file in hot), *(file.path for file in cold)]:
             rows += pq.read_table(io.BytesIO(self.store.get(path)), filters=[("run_id", "=", run_id)]).to_pylist()

@@ -117,6 +117,8 @@ class RunState:
 def has_finished_elsewhere(storage: LakeStorage, project: str, state: RunState) -> bool:
     """Whether an attempt that went on from the same checkpoint has finished: its points must not be taken for old ones.
 
+    A run that was erased counts as finished too: nobody goes on with it.
+
     A lake that does not answer within seconds is taken to know of none.
 
     Args:
@@ -129,7 +131,7 @@ def has_finished_elsewhere(storage: LakeStorage, project: str, state: RunState) 
 
     def look() -> None:
         with contextlib.suppress(Exception):
-            found.append(any(_finished_siblings(storage, partition, state)))
+            found.append(storage.was_erased(state.run_id) or any(_finished_siblings(storage, partition, state)))
 
     thread = threading.Thread(target=look, name="lde-resume", daemon=True)
     with contextlib.suppress(RuntimeError):

@@ -42,6 +42,7 @@ class SyncOutcome:
         lake: The lake's address, None if the file cannot be read.
         rows: Rows that were sent.
         error: Why not all of it was sent, None if it was.
+        is_erased: Whether it was deleted unsent, because its run was erased from the lake.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class SyncOutcome:
     lake: str | None = None
     rows: int = 0
     error: str | None = None
+    is_erased: bool = False
 
 
 def sync_spools(
@@ -183,6 +185,8 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
         lake = _opened(header, open_lake)
         if lake is None:
             return None
+        if lake.absorbed.is_erased(header.run_id):
+            return _given_up(path, header)
         refused: list[str] = []
         rows = SpoolRows(path)
         parcels = send_rows(lake.storage, header, rows, refused.append, lake.governance, lake.absorbed)
@@ -210,6 +214,8 @@ def _send_file(
         lake = _opened(header, open_lake)
         if lake is None:
             return None
+        if lake.absorbed.is_erased(header.run_id):
+            return _given_up(path, header)
         stored = Stored(None, f"{file.path} was changed before it could be stored, or is gone")
         if file.as_it_is_now() == file:
             missing = [] if also_unchecked else remembered.missing(lake.governance.known)
@@ -224,6 +230,11 @@ def _send_file(
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     path.unlink(missing_ok=True)
     return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused) or None)
+
+
+def _given_up(path: Path, header: SpoolHeader) -> SyncOutcome:
+    path.unlink(missing_ok=True)
+    return SyncOutcome(path, header.run_id, header.lake, is_erased=True)
 
 
 def _that_it_waits(file: RunFile, missing: list[str]) -> str:

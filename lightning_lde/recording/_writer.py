@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.columns import column_of
+from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LEASE, AbsorbedNumbers, HotFile, LakeStorage
 from lightning_lde.recording import _ending
 from lightning_lde.recording._blocks import ROWS_PER_GROUP
@@ -21,6 +22,7 @@ from lightning_lde.recording._sync import kept_words, send_rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LOOK_EVERY_S = 600.0
 _LARGEST_IN_MEMORY_ROWS = 1_000_000
 _LARGE_ROWS = 200_000
 _MUCH_LARGER = 4
@@ -46,6 +48,9 @@ class LakeWriter:
         self._files: dict[str, dict[HotFile, int]] = defaultdict(dict)
         self._initialised = False
         self._heard_at_s = _now_s()
+        # Who goes on with the run of another process looks at once: it may have been erased since.
+        self._looked_at_s = self._heard_at_s if header.writer == header.run_id else -_LOOK_EVERY_S
+        self._is_erased = False
         self.refused = 0
 
     def open(self) -> None:
@@ -59,6 +64,10 @@ class LakeWriter:
         """Send all sealed parcels, oldest first; one that fails stays, with those behind it."""
         self.open()
         absorbed = self._absorbed_in_silence()
+        if self._was_erased():
+            while (parcel := outbox.first()) is not None:
+                outbox.sent(parcel)
+            return
         while (parcel := outbox.first()) is not None and not _ending.is_over():
             if parcel.is_gone():
                 self._refuse(f"rows of parcel {parcel.number} were taken out of the spool by others")
@@ -85,13 +94,24 @@ class LakeWriter:
         self._files.clear()
         return self._storage.absorbed_numbers(self._header.writer)
 
+    def _was_erased(self) -> bool:
+        """Whether somebody erased the run; asked now and then."""
+        if not self._is_erased and _now_s() - self._looked_at_s >= _LOOK_EVERY_S:
+            self._looked_at_s = _now_s()
+            self._is_erased = self._storage.was_erased(self._header.run_id)
+            if self._is_erased:
+                # An event of the run would go the same way.
+                run = self._header.run_id
+                tell(f"run {run} was erased from {self._storage.url}: nothing of it is kept any more", RecordingWarning)
+        return self._is_erased
+
     def _note_refused(self, sentence: str) -> None:
         self.refused += 1
         self._refuse(sentence)
 
     def merge(self) -> None:
         """Replace the run's files of each table by one; the parts go when the whole is there."""
-        if _now_s() - self._heard_at_s >= LEASE.total_seconds():
+        if self._is_erased or _now_s() - self._heard_at_s >= LEASE.total_seconds():
             return
         absorbed = self._storage.absorbed_numbers(self._header.writer)
         for table, every in self._files.items():

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lightning_lde.lake._layout import HotFile
+from lightning_lde.lake.cold._erased import hash_of, read_erased
 from lightning_lde.lake.cold._manifest import COLD, Absorbed, Manifest
 from lightning_lde.lake.stores import Store
 from lightning_lde.schema import new_run_id
@@ -78,9 +79,14 @@ class AbsorbedNumbers:
         store: Where the lake is.
         manifest: The newest.
         writer: The writer.
+
+    Attributes:
+        erased: Hashes of runs and writers that were erased.
     """
 
     def __init__(self, store: Store, manifest: Manifest, writer: str) -> None:
+        self.erased = read_erased(store, manifest)
+        self._writer = writer
         self._spans: dict[str, list[tuple[int, int]]] = {}
         # Ids tell when writers began: most lists are of older ones.
         for one in (each for each in manifest.absorbed if each.first <= writer <= each.last):
@@ -91,6 +97,10 @@ class AbsorbedNumbers:
     def have(self, table: str, number: int) -> bool:
         """Whether they have the rows that the writer sent to a table with a number."""
         return any(first <= number <= last for first, last in self._spans.get(table, ()))
+
+    def is_erased(self, run_id: str) -> bool:
+        """Whether the writer's rows of a run are to be given up: one of the two was erased."""
+        return bool(self.erased & {hash_of(run_id), hash_of(self._writer)})
 
 
 _SPAN = ("table", "first", "last")

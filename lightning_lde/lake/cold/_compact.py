@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -19,15 +18,17 @@ from lightning_lde.errors import StoreError
 from lightning_lde.lake import _layout
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake.cold._absorbed import list_absorbed, listed, one_list
+from lightning_lde.lake.cold._commit import commit, delete_all
 from lightning_lde.lake.cold._delta import can_publish, has_logs, publish
+from lightning_lde.lake.cold._erased import is_erased, read_erased, without_erased
 from lightning_lde.lake.cold._files import LARGEST_FILE, write_files
 from lightning_lde.lake.cold._lock import Lock, held
-from lightning_lde.lake.cold._manifest import ColdFile, Manifest, newest_manifest, read_manifest
+from lightning_lde.lake.cold._manifest import ColdFile, Manifest, newest_manifest
 from lightning_lde.lake.cold._rows import SORTED_BY, sorted_rows
 from lightning_lde.lake.cold._settled import LEASE, SETTLED_AFTER, settled_writers
 from lightning_lde.lake.cold._vacuum import KEPT_FOR, vacuum
 from lightning_lde.lake.stores import Store
-from lightning_lde.schema import new_run_id, utc_now
+from lightning_lde.schema import utc_now
 
 GRACE = timedelta(minutes=10)
 """How long hot files stay after their rows went elsewhere, for readers that have listed them."""
@@ -38,7 +39,6 @@ MOST_BYTES = 1 << 30
 
 _MANY_LISTS = 16
 _TIER = 2
-_THREADS = 16
 
 Tell = Callable[["Compaction"], None]
 
@@ -137,6 +137,7 @@ class _Job:
         self._done = done
         self._tell = tell
         self.manifest = newest_manifest(store)
+        self._erased = read_erased(store, self.manifest)
 
     def delete_absorbed(self, grace: timedelta) -> None:
         """Delete hot files whose rows have been in the cold tables for long enough."""
@@ -144,14 +145,16 @@ class _Job:
         if not due:
             return
         for one in due:
-            self._done.hot_deleted += _delete(self._store, (file.path for file in listed(self._store, one)))
+            self._done.hot_deleted += delete_all(self._store, (file.path for file in listed(self._store, one)))
         gone = {one.path for one in due}
         lists = (replace(one, is_deleted=one.is_deleted or one.path in gone) for one in self.manifest.absorbed)
         self._commit(replace(self.manifest, absorbed=tuple(lists)), ())
 
     def absorb(self, project: str | None, silent_for: timedelta) -> None:
         """Step by step, bring in what is settled."""
-        hot = _Hot(self._store, self.manifest, project)
+        hot = _Hot(self._store, self.manifest, project, is_erased(self._erased))
+        # Nobody reads them: a writer that did not know has brought them after all.
+        self._done.hot_deleted += delete_all(self._store, hot.erased)
         writers = settled_writers(self._store, hot.current, now=utc_now(), silent_for=silent_for)
         self._done.files_left = len(hot.files)
         for batch in hot.batches(writers):
@@ -191,12 +194,13 @@ class _Job:
     def _give_up(self, batch: _Batch, made: Sequence[ColdFile]) -> None:
         """Leave a batch alone whose writers were not settled after all."""
         if not batch.is_as_it_was(self._store):
-            _delete(self._store, [file.path for file in made])
+            delete_all(self._store, [file.path for file in made])
             raise _WritersAtWorkError
 
     def _written(self, table: str, paths: Sequence[str]) -> Iterator[ColdFile]:
         with tempfile.TemporaryDirectory(prefix="lde-") as scratch:
-            yield from write_files(self._store, table, sorted_rows(self._store, table, paths, scratch))
+            rows = without_erased(sorted_rows(self._store, table, paths, scratch), self._erased)
+            yield from write_files(self._store, table, rows)
 
     def _count(self, batch: _Batch, made: Sequence[ColdFile], rows: dict[str, int]) -> None:
         done = self._done
@@ -218,27 +222,7 @@ class _Job:
         self._commit(replace(self.manifest, absorbed=(whole, *others)), [whole.path])
 
     def _commit(self, manifest: Manifest, made: Sequence[str]) -> None:
-        """Make the next manifest.
-
-        Args:
-            manifest: What it shall say.
-            made: Files that nobody needs where it does not come into being.
-
-        Raises:
-            StoreError: If it cannot be made, or somebody else made one of that number.
-        """
-        following = replace(manifest, number=self.manifest.number + 1, created_at=utc_now(), writer=new_run_id())
-        try:
-            is_ours = self._store.create(following.path, following.to_bytes())
-        except StoreError:
-            # The answer may be lost, and the manifest made.
-            is_ours = _is_there(self._store, following)
-            if not is_ours:
-                raise
-        if not is_ours and not _is_there(self._store, following):
-            _delete(self._store, made)
-            raise StoreError(f"another compaction of the lake at {self._store.url} was quicker; nothing was changed")
-        self.manifest = following
+        self.manifest = commit(self._store, self.manifest, manifest, made)
 
 
 class _WritersAtWorkError(Exception):
@@ -272,13 +256,17 @@ class _Batch:
 class _Hot:
     """The files of the hot tier that are not absorbed, by one listing."""
 
-    def __init__(self, store: Store, manifest: Manifest, project: str | None) -> None:
+    def __init__(self, store: Store, manifest: Manifest, project: str | None, is_erased: Callable[[str], bool]) -> None:
         gone = {file.path for one in manifest.absorbed if not one.is_deleted for file in listed(store, one)}
         self._sizes: dict[str, int] = {}
         self.files: list[HotFile] = []
+        self.erased: list[str] = []
         for stored in store.list(_layout.HOT):
             file = _layout.parse_hot_path(stored.path)
             # Tables that this version does not know stay where they are.
+            if file is not None and is_erased(file.writer):
+                self.erased.append(file.path)
+                continue
             if file is None or file.path in gone or file.table not in SORTED_BY:
                 continue
             if project is None or file.path.startswith(_layout.table_prefix(file.table, project)):
@@ -330,18 +318,6 @@ def _worth_merging(files: Iterable[ColdFile], new_bytes: int) -> tuple[list[Cold
         else:
             kept.append(file)
     return kept, merged
-
-
-def _is_there(store: Store, manifest: Manifest) -> bool:
-    try:
-        return read_manifest(store, manifest.number).writer == manifest.writer
-    except FileNotFoundError:
-        return False
-
-
-def _delete(store: Store, paths: Iterable[str]) -> int:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return sum(1 for _ in pool.map(store.delete, paths))
 
 
 def _say_nothing(_: Compaction) -> None:

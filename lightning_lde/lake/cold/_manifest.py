@@ -76,6 +76,7 @@ class Manifest:
         writer: Tells manifests apart that two made under one number, of which one was kept.
         tables: The files of each table.
         absorbed: Lists of the files of the hot tier whose rows are in the tables.
+        erased: The file with hashes of what was erased, None for nothing.
     """
 
     number: int = 0
@@ -83,6 +84,7 @@ class Manifest:
     writer: str = ""
     tables: Mapping[str, tuple[ColdFile, ...]] = field(default_factory=dict)
     absorbed: tuple[Absorbed, ...] = ()
+    erased: str | None = None
 
     @property
     def path(self) -> str:
@@ -109,6 +111,7 @@ class Manifest:
             "writer": self.writer,
             "tables": tables,
             "absorbed": absorbed,
+            **({"erased": self.erased} if self.erased is not None else {}),
         }
         return json.dumps(content, separators=(",", ":")).encode()
 
@@ -165,6 +168,7 @@ def read_manifest(store: Store, number: int) -> Manifest:
             writer=content["writer"],
             tables={table: _files(table, files) for table, files in content["tables"].items()},
             absorbed=tuple(map(_absorbed, content["absorbed"])),
+            erased=content.get("erased"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{manifest_path(number)} at {store.url} is damaged: {error}") from error

@@ -50,6 +50,8 @@ def _named(manifest: Manifest) -> Iterator[str]:
     for files in manifest.tables.values():
         yield from (file.path for file in files)
     yield from (one.path for one in manifest.absorbed)
+    if manifest.erased is not None:
+        yield manifest.erased
 
 
 def _data_files(store: Store) -> Iterator[str]:
