@@ -10,6 +10,7 @@ import click
 
 from lightning_lde import __version__
 from lightning_lde.cli._audit_command import audit
+from lightning_lde.cli._check_command import check
 from lightning_lde.cli._compact_command import compact
 from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
@@ -77,6 +78,7 @@ for command in (
     policy,
     audit,
     compact,
+    check,
     log,
     sync,
 ):

@@ -4,14 +4,17 @@ from lightning_lde.lake._actions import Action
 from lightning_lde.lake._layout import HotFile, current_files, hot_path, object_path, parse_hot_path
 from lightning_lde.lake._scan import parquet_source, quoted
 from lightning_lde.lake._storage import LakeStorage, Snapshot
+from lightning_lde.lake.check import CheckReport, Finding
 from lightning_lde.lake.cold import LEASE, AbsorbedNumbers, ColdFile, Compaction
 
 __all__ = [
     "LEASE",
     "AbsorbedNumbers",
     "Action",
+    "CheckReport",
     "ColdFile",
     "Compaction",
+    "Finding",
     "HotFile",
     "LakeStorage",
     "Snapshot",

@@ -20,6 +20,7 @@ from lightning_lde.lake import _layout
 from lightning_lde.lake._actions import Action, note_action, read_actions
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake._parquet import DICTIONARY_COLUMNS, write_parquet
+from lightning_lde.lake.check import CheckReport, check
 from lightning_lde.lake.cold import (
     GRACE,
     KEPT_FOR,
@@ -413,6 +414,32 @@ class LakeStorage:
         if done.did_something:
             self.note_action("compact", done.details())
         return done
+
+    def check(
+        self,
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        tell: Callable[[str, int, int], None] | None = None,
+    ) -> CheckReport:
+        """Look at everything in the lake, see docs/check.md; safe beside writers, readers and a compaction.
+
+        Args:
+            deep: Whether contents are read: all pages of all files, all bytes of all objects.
+            repair: Whether to do about each finding what can be done without losing anything.
+            tell: Told what is looked at, how many are done, and of how many.
+
+        Raises:
+            LakeNotFoundError: If there is nothing of a lake.
+            LakeURLError: If the lake has a newer format.
+            StoreError: If the storage fails.
+        """
+        report = check(self.store, self.given_options, deep=deep, repair=repair, tell=tell)
+        repaired = [finding for finding in report.findings if finding.is_repaired]
+        if repaired:
+            said = [{"kind": one.kind, "path": one.path, "repair": one.repair} for one in repaired]
+            self.note_action("repair", {"repaired": said})
+        return report
 
     def _lift_format(self) -> None:
         """Versions that do not know of cold tables must not take what is left for the whole."""

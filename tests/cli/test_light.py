@@ -12,7 +12,7 @@ import pytest
 
 from lightning_lde import Lake
 from lightning_lde.cli import app
-from lightning_lde.schema import Dataset, Episode, Metric, Record, Run
+from lightning_lde.schema import Dataset, Episode, Metric, Pipeline, PipelineConfig, Record, Run
 
 RUNS_PROGRAMS = {"reproduce"}
 """What compares this environment with a recorded one asks torch for its threads and GPUs."""
@@ -32,6 +32,7 @@ WORDS = {
     "policy": ["LAKE"],
     "audit": ["LAKE"],
     "compact": ["LAKE"],
+    "check": ["LAKE"],
     "log": ["LAKE"],
     "sync": ["SPOOL"],
 }
@@ -53,6 +54,8 @@ def lake(lake_path: Path) -> Path:
     """Enough for every command to have an answer: four data sets with a diversity, two runs on each."""
     now = datetime(2026, 1, 1, tzinfo=timezone.utc)
     rows: dict[str, list[Record]] = {"runs": [], "metrics": [], "episodes": [], "datasets": []}
+    rows["pipelines"] = [Pipeline(pipeline_id="pipeline", recorded_at=now, module_class="m.M")]
+    rows["pipeline_configs"] = [PipelineConfig(pipeline_config_id="config", recorded_at=now, pipeline_id="pipeline")]
     for number in range(4):
         diversity = 0.1 * number
         rows["datasets"].append(

@@ -106,7 +106,8 @@ class AbsorbedNumbers:
 _SPAN = ("table", "first", "last")
 
 
-def _write(store: Store, rows: pa.Table) -> str:
+def write_list(store: Store, path: str, rows: pa.Table) -> None:
+    """Write the rows of a list as a file of that path."""
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
@@ -116,8 +117,12 @@ def _write(store: Store, rows: pa.Table) -> str:
         rows, buffer, compression="zstd", use_dictionary=["writer", "table"], column_encoding=encodings,
         row_group_size=1 << 16, write_page_checksum=True,
     )  # fmt: skip
-    path = f"{LISTS}{new_run_id()}.parquet"
     store.put(path, buffer.getvalue())
+
+
+def _write(store: Store, rows: pa.Table) -> str:
+    path = f"{LISTS}{new_run_id()}.parquet"
+    write_list(store, path, rows)
     return path
 
 

@@ -73,6 +73,22 @@ def publish(store: Store, manifest: Manifest, options: Mapping[str, Any]) -> lis
     return behind
 
 
+def shown_files(store: Store, table: str, options: Mapping[str, Any]) -> set[str]:
+    """Names of the files that a Delta table consists of.
+
+    Args:
+        store: Where the lake is.
+        table: The table.
+        options: The storage options as s3fs spells them.
+
+    Raises:
+        deltalake.exceptions.DeltaError: If there is no log, or it cannot be understood.
+    """
+    from deltalake import DeltaTable
+
+    return _shown(DeltaTable(f"{_address(store)}/{COLD}{table}", storage_options=_options(store, options)))
+
+
 def _publish(store: Store, table: str, files: Iterable[ColdFile], number: int, options: Mapping[str, Any]) -> bool:
     from deltalake import CommitProperties, DeltaTable, Schema, Transaction
     from deltalake.transaction import create_table_with_add_actions

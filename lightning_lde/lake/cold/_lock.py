@@ -56,6 +56,14 @@ def held(store: Store) -> Iterator[Lock | None]:
                 store.delete(PATH)
 
 
+def is_held(store: Store) -> bool:
+    """Whether a maintenance job is at work."""
+    try:
+        return _read(store)[1] > utc_now()
+    except FileNotFoundError:
+        return False
+
+
 def _take(store: Store, owner: str) -> bool:
     if store.create(PATH, _content(owner)):
         return True

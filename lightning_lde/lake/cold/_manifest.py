@@ -121,6 +121,12 @@ def manifest_path(number: int) -> str:
     return f"{MANIFESTS}{number:012d}.json"
 
 
+def parse_manifest_path(path: str) -> int | None:
+    """The number of the manifest that lies there, None where the path is none of a manifest."""
+    match = _NAME.match(path)
+    return None if match is None else int(match[1])
+
+
 def newest_manifest(store: Store, known: Manifest | None = None) -> Manifest:
     """The manifest that counts, number zero where nothing was compacted yet.
 
@@ -148,8 +154,8 @@ def newest_manifest(store: Store, known: Manifest | None = None) -> Manifest:
 
 def manifest_numbers(store: Store) -> list[int]:
     """The numbers of the manifests that are there, in order."""
-    found = (_NAME.match(stored.path) for stored in store.list(MANIFESTS))
-    return sorted(int(match[1]) for match in found if match is not None)
+    found = (parse_manifest_path(stored.path) for stored in store.list(MANIFESTS))
+    return sorted(number for number in found if number is not None)
 
 
 def read_manifest(store: Store, number: int) -> Manifest:
@@ -163,7 +169,7 @@ def read_manifest(store: Store, number: int) -> Manifest:
     try:
         content = json.loads(data)
         return Manifest(
-            number=number,
+            number=_same(content["number"], number),
             created_at=datetime.fromisoformat(content["created_at"]),
             writer=content["writer"],
             tables={table: _files(table, files) for table, files in content["tables"].items()},
@@ -172,6 +178,12 @@ def read_manifest(store: Store, number: int) -> Manifest:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{manifest_path(number)} at {store.url} is damaged: {error}") from error
+
+
+def _same(found: int, number: int) -> int:
+    if found != number:
+        raise ValueError(f"it says that its number is {found}")
+    return number
 
 
 def _absorbed(one: Mapping[str, Any]) -> Absorbed:

@@ -38,7 +38,7 @@ def vacuum(store: Store, newest: Manifest, kept_for: timedelta = KEPT_FOR) -> in
         with contextlib.suppress(FileNotFoundError, StoreError):
             following = read_manifest(store, number)
             kept.append(following)
-    named = {path for manifest in kept for path in _named(manifest)}
+    named = {path for manifest in kept for path in named_by(manifest)}
     unnamed = [path for path in _data_files(store) if path not in named and _made_at(path) <= before]
     # Manifests first: one that names a missing file would mislead.
     for path in [*(manifest_path(number) for number in old), *unnamed]:
@@ -46,7 +46,8 @@ def vacuum(store: Store, newest: Manifest, kept_for: timedelta = KEPT_FOR) -> in
     return len(old) + len(unnamed)
 
 
-def _named(manifest: Manifest) -> Iterator[str]:
+def named_by(manifest: Manifest) -> Iterator[str]:
+    """The files that a manifest names."""
     for files in manifest.tables.values():
         yield from (file.path for file in files)
     yield from (one.path for one in manifest.absorbed)

@@ -1,0 +1,168 @@
+"""Looks at everything in a lake: each file, each name of another one, and where asked for each byte."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightning_lde.errors import LakeNotFoundError, LakeURLError
+from lightning_lde.lake import _layout
+from lightning_lde.lake.check._cold import cold_findings
+from lightning_lde.lake.check._delta_logs import DeltaLogs
+from lightning_lde.lake.check._findings import CheckReport, Finding, Found, Kind, Severity
+from lightning_lde.lake.check._hot import hot_findings
+from lightning_lde.lake.check._leftovers import condemned_findings, temporary_findings
+from lightning_lde.lake.check._manifests import ManifestMending
+from lightning_lde.lake.check._mending import Mending
+from lightning_lde.lake.check._objects import Objects
+from lightning_lde.lake.check._references import References
+from lightning_lde.lake.check._rows import FileFacts
+from lightning_lde.lake.check._tables import Tables, Tell
+from lightning_lde.lake.stores import Store
+from lightning_lde.schema import FORMAT_VERSION, utc_now
+
+
+class Check:
+    """One check of a lake.
+
+    Args:
+        store: Where the lake is.
+        options: The storage options.
+        deep: Whether contents are read: all pages of all files, all bytes of all objects.
+        tell: Told how far it is.
+    """
+
+    def __init__(self, store: Store, options: Mapping[str, Any], *, deep: bool, tell: Tell) -> None:
+        self._store = store
+        self._deep = deep
+        self._tell = tell
+        self._mending = Mending(store)
+        self._objects = Objects(store, self._mending)
+        self._logs = DeltaLogs(store, options, self._mending)
+
+    def run(self, *, repair: bool) -> CheckReport:
+        """Look, and where asked for repair.
+
+        Args:
+            repair: Whether to do about each finding what can be done without losing anything.
+
+        Raises:
+            LakeNotFoundError: If there is nothing of a lake.
+            LakeURLError: If the lake has a newer format.
+            StoreError: If the storage fails.
+        """
+        began = time.monotonic()
+        report = CheckReport(self._store.absolute_url, is_deep=self._deep)
+        found = [*self._marker(), *self._all(report)]
+        if repair:
+            found = [_repaired(each) for each in found]
+        report.findings = sorted((each.finding for each in found), key=lambda finding: finding.rank)
+        report.seconds = time.monotonic() - began
+        return report
+
+    def _marker(self) -> Iterator[Found]:
+        try:
+            version, said = _read_marker(self._store.get(_layout.MARKER))
+        except FileNotFoundError as error:
+            self._store.check_root()
+            if not any(True for folder in ("hot/", "cold/") for _ in self._store.list(folder)):
+                raise LakeNotFoundError(
+                    f"no lake at {self._store.url}: make one with `lde init {self._store.url}`"
+                ) from error
+            version, said = 0, "it is not there, and nobody takes this for a lake"
+        if version > FORMAT_VERSION:
+            raise LakeURLError(
+                f"the lake at {self._store.url} has format {version}, this version reads up to {FORMAT_VERSION}: "
+                "upgrade lightning-lde"
+            )
+        if said:
+            cure = "restore it from a backup; `lde init` makes a new one, with a policy and a salt of its own"
+            yield Found(Finding(Severity.ERROR, Kind.MARKER, _layout.MARKER, f"{said}; {cure}"))
+
+    def _all(self, report: CheckReport) -> Iterator[Found]:
+        now = utc_now()
+        tables = Tables(self._store, deep=self._deep, tell=self._tell)
+        tables.look()
+        self._objects.look()
+        facts = list(tables.facts())
+        if self._objects.missing(facts) or any(True for _ in References(facts, now).findings()):
+            # What a row names may have come or gone since the listing: only what is missing twice is missing.
+            tables.look_again()
+            self._objects.look()
+            facts = list(tables.facts())
+        contents = tables.contents
+        self._count(report, facts)
+        by_path = dict(facts)
+        manifests = ManifestMending(self._store)
+        yield from hot_findings(contents, by_path, self._mending, now)
+        yield from cold_findings(contents, by_path, self._mending, manifests, now)
+        if not contents.damaged:
+            # Without the newest manifest half of the rows is not known.
+            yield from map(Found, References(facts, now).findings())
+        yield from self._of_objects(facts)
+        yield from self._logs.findings(contents)
+        if said := self._logs.skipped(contents):
+            report.skipped.append(said)
+        listed = [*contents.hot.values(), *contents.cold.values(), *self._objects.stored.values()]
+        yield from temporary_findings(self._store, listed, self._mending, now)
+        yield from condemned_findings(self._store, now)
+
+    def _of_objects(self, facts: list[tuple[str, FileFacts]]) -> Iterator[Found]:
+        found = list(self._objects.findings(facts))
+        yield from found
+        if self._deep:
+            yield from self._objects.contents({each.finding.path for each in found}, self._tell)
+
+    def _count(self, report: CheckReport, facts: list[tuple[str, FileFacts]]) -> None:
+        report.files = len(facts)
+        report.rows = sum(known.rows for _, known in facts)
+        report.objects = len(self._objects.stored)
+        report.bytes = sum(known.size_bytes for _, known in facts)
+        report.bytes += sum(stored.size_bytes for stored in self._objects.stored.values())
+
+
+def _read_marker(data: bytes) -> tuple[int, str]:
+    """The version that a marker tells, and what is wrong with it."""
+    try:
+        content = json.loads(data)
+        version, name = int(content["format_version"]), content["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        return 0, f"it cannot be understood: {type(error).__name__}: {error}"
+    if name != "lightning-lde":
+        return 0, f"its format is {name!r}, expected 'lightning-lde'"
+    if not isinstance(content.get("policy", {}), dict):
+        return version, "its policy is no object: as little as possible is recorded"
+    return version, ""
+
+
+def _repaired(found: Found) -> Found:
+    if found.apply is None or not found.apply():
+        return found
+    return Found(dataclasses.replace(found.finding, is_repaired=True))
+
+
+def check(
+    store: Store, options: Mapping[str, Any], *, deep: bool = False, repair: bool = False, tell: Tell | None = None
+) -> CheckReport:
+    """Look at everything in a lake, see docs/check.md.
+
+    Args:
+        store: Where the lake is.
+        options: The storage options.
+        deep: Whether contents are read: all pages of all files, all bytes of all objects.
+        repair: Whether to do about each finding what can be done without losing anything.
+        tell: Told what is looked at, how many are done, and of how many.
+
+    Raises:
+        LakeNotFoundError: If there is nothing of a lake.
+        LakeURLError: If the lake has a newer format.
+        StoreError: If the storage fails.
+    """
+    return Check(store, options, deep=deep, tell=tell or _say_nothing).run(repair=repair)
+
+
+def _say_nothing(_what: str, _done: int, _total: int) -> None:
+    """Nobody wants to know."""
