@@ -71,6 +71,7 @@ setup(
         "torch>=2.4",
         "torchmetrics>=1.4",
         "pyarrow>=17.0",
+        "pyfastcdc>=0.3.1",
         "duckdb>=1.1",
         "fsspec>=2024.6",
         "s3fs>=2024.6",

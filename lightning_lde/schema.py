@@ -342,7 +342,7 @@ class Embedding(Record):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Artifact(Record):
-    """A file of a run; its bytes lie in ``objects/``."""
+    """A file of a run; its bytes lie in ``objects/`` or ``chunks/``."""
 
     run_id: str
     segment: int

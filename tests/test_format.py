@@ -279,3 +279,37 @@ def test_a_merge_keeps_of_runs_the_last_state_of_each_segment(recorded: tuple[Pa
     newest = max(merged, key=lambda path: path.name)
     segments = [row["segment"] for row in pq.ParquetFile(newest).read().to_pylist()]
     assert len(segments) == len(set(segments))
+
+
+def chunk_by_the_document(root: Path, name: str) -> bytes:
+    """The content of a chunk, by docs/format.md."""
+    file = (root / "chunks" / name[:2] / name).read_bytes()
+    code, content = file[0], file[1:]
+    if code:
+        content = pa.Codec("zstd").decompress(file[9:], struct.unpack("<Q", file[1:9])[0], asbytes=True)
+    if code > 1:
+        n = len(content) // code
+        content = b"".join(content[k : n * code : n] for k in range(n)) + content[n * code :]
+    assert hashlib.sha256(content).hexdigest() == name[:64]
+    return content
+
+
+def test_a_file_in_chunks_is_put_together_by_the_document(lake_path: Path, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    tensors = {str(n): torch.randn(9000 + n, generator=generator, dtype=torch.float64) for n in range(9)}
+    torch.save(tensors, tmp_path / "last.ckpt")
+    recorder = Recorder(Lake(lake_path).create().storage, project="p", flush_every_s=0.02)
+    recorder.start_segment("fit")
+    recorder.save_file(tmp_path / "last.ckpt", path="last.ckpt", kind="checkpoint")
+    recorder.finish_segment("finished")
+    [row] = read_by_the_document(lake_path, "artifacts")
+    recipe = json.loads(chunk_by_the_document(lake_path, str(row["recipe"])))
+    pieces, rest = (
+        iter([chunk_by_the_document(lake_path, name) for name, _ in recipe[key]]) for key in ("pieces", "rest")
+    )
+    stream, data = b"".join(rest), b""
+    for n, k in recipe["order"]:
+        data, stream = data + stream[:n], stream[n:]
+        data += b"".join(next(pieces) for _ in range(k))
+    assert data == (tmp_path / "last.ckpt").read_bytes()
+    assert (row["size_bytes"], row["object_id"]) == (len(data), hashlib.sha256(data).hexdigest())

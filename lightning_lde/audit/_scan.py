@@ -7,13 +7,18 @@ import dataclasses
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from lightning_lde.audit._findings import Finding, Skipped, distinct
-from lightning_lde.audit._objects import Objects, opened
+from lightning_lde.audit._objects import DAMAGED, Objects, opened
 from lightning_lde.audit._texts import Texts
-from lightning_lde.lake import ColdFile, HotFile, LakeStorage
+from lightning_lde.errors import StoreError
+from lightning_lde.lake import WHOLE, ColdFile, HotFile, LakeStorage
 from lightning_lde.recording import Rows, blocks_to_tables, spooled
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Tell = Callable[[int, int], None]
 Skip = Callable[[Skipped], None]
@@ -44,7 +49,7 @@ def audit_lake(storage: LakeStorage, *, tell: Tell | None = None, skip: Skip | N
     texts = Texts(storage.policy())
     objects = Objects(texts, skip or _forget)
     names = _Partitions(texts)
-    owners: dict[str, str] = {}
+    artifacts = _Artifacts()
     for file in files:
         if isinstance(file, HotFile):
             yield from names.new_findings(file)
@@ -52,18 +57,31 @@ def audit_lake(storage: LakeStorage, *, tell: Tell | None = None, skip: Skip | N
         with contextlib.suppress(FileNotFoundError):
             for rows in storage.read_groups(file):
                 if file.table == "artifacts":
-                    owners |= dict(
-                        zip(rows.column("object_id").to_pylist(), rows.column("run_id").to_pylist(), strict=True)
-                    )
+                    total += artifacts.note(rows)
                 shown = names.shown(file) if isinstance(file, HotFile) else file.path
                 yield from distinct(texts.in_rows(file.table, rows, shown))
         done += 1
         if tell:
             tell(done, total)
     for stored in stored_objects:
-        owner = owners.get(stored.path.rsplit("/", 1)[-1])
+        owner = artifacts.owners.get(stored.path.rsplit("/", 1)[-1])
         with contextlib.suppress(FileNotFoundError), opened(storage.store, stored) as content:
             yield from distinct(objects.in_file(content, stored.size_bytes, owner, stored.path))
+        done += 1
+        if tell:
+            tell(done, total)
+    for object_id, recipe in artifacts.recipes.items():
+        place = f"chunks/{object_id}"
+        try:
+            with storage.open_object(object_id, recipe) as content:
+                size_bytes = content.seek(0, io.SEEK_END)
+                content.seek(0)
+                yield from distinct(objects.in_file(content, size_bytes, artifacts.owners[object_id], place))
+        except FileNotFoundError:
+            # Erased, or in another tier.
+            pass
+        except StoreError:
+            (skip or _forget)(Skipped(place, DAMAGED))
         done += 1
         if tell:
             tell(done, total)
@@ -71,6 +89,29 @@ def audit_lake(storage: LakeStorage, *, tell: Tell | None = None, skip: Skip | N
     yield from distinct(texts.in_text(marker, "lde.json", None, "", "lde.json"))
     if tell:
         tell(total, total)
+
+
+class _Artifacts:
+    """Files of runs.
+
+    Attributes:
+        owners: Runs, by the ids of objects.
+        recipes: The recipes of files that lie in chunks, by the ids of objects.
+    """
+
+    def __init__(self) -> None:
+        self.owners: dict[str, str] = {}
+        self.recipes: dict[str, str] = {}
+
+    def note(self, rows: pa.Table) -> int:
+        """Take rows of the table; how many files in chunks were not known before."""
+        before = len(self.recipes)
+        columns = (rows.column(name).to_pylist() for name in ("object_id", "recipe", "run_id"))
+        for object_id, recipe, run_id in zip(*columns, strict=True):
+            self.owners[object_id] = run_id
+            if recipe != WHOLE:
+                self.recipes[object_id] = recipe
+        return len(self.recipes) - before
 
 
 def audit_spool(root: Path, *, skip: Skip | None = None) -> Iterator[Finding]:

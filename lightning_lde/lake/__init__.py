@@ -6,18 +6,23 @@ from lightning_lde.lake._scan import parquet_source, quoted
 from lightning_lde.lake._storage import LakeStorage, Snapshot
 from lightning_lde.lake.check import CheckReport, Finding
 from lightning_lde.lake.cold import LEASE, AbsorbedNumbers, ColdFile, Compaction
+from lightning_lde.lake.objects import WHOLE, Holding, References, StoredObject
 
 __all__ = [
     "LEASE",
+    "WHOLE",
     "AbsorbedNumbers",
     "Action",
     "CheckReport",
     "ColdFile",
     "Compaction",
     "Finding",
+    "Holding",
     "HotFile",
     "LakeStorage",
+    "References",
     "Snapshot",
+    "StoredObject",
     "current_files",
     "hot_path",
     "object_path",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, RowsError, StoreError
 from lightning_lde.lake import _layout
@@ -35,6 +34,7 @@ from lightning_lde.lake.cold import (
     read_erased,
     still_there,
 )
+from lightning_lde.lake.objects import Objects, References, StoredObject, references
 from lightning_lde.lake.stores import Store, open_store
 from lightning_lde.lake.tiers import require_apart
 from lightning_lde.policy import STRICTEST, Policy, new_policy, policy_of
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 PAUSES_S = (0.2, 0.8)
 """Before a write is tried again that nobody else will repeat."""
 
-_CHUNK_BYTES = 1 << 20
 _PUBLIC_OPTIONS = ("endpoint_url", "region", "anon")
 
 
@@ -105,6 +104,7 @@ class LakeStorage:
         self.public_options = {name: given[name] for name in _PUBLIC_OPTIONS if given.get(name) is not None}
         # A manifest never changes: who knows the newest need not read it again.
         self._seen = _Cold(Manifest(), frozenset(), frozenset())
+        self._objects: Objects | None = None
 
     @property
     def url(self) -> str:
@@ -484,8 +484,28 @@ class LakeStorage:
         folders = {"/".join(path.split("/")[:2]) for path in wanted}
         return wanted - {stored.path for folder in folders for stored in self.store.list(f"{folder}/")}
 
+    @property
+    def objects(self) -> Objects:
+        """Files by their content."""
+        # Tests put another store in the place of the first.
+        if self._objects is None or self._objects.places.store is not self.store:
+            self._objects = Objects(self.store)
+        return self._objects
+
+    def put_artifact(self, source: Path) -> StoredObject:
+        """Store a file of any size: a large one in chunks, of which each is stored once.
+
+        Args:
+            source: The file; it is read once.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            StoreError: If it cannot be stored, or changed meanwhile.
+        """
+        return self.objects.put_artifact(source)
+
     def put_object(self, source: Path) -> str:
-        """Store a file under the SHA-256 of its content; equal content is stored once.
+        """Store a file in one piece under the SHA-256 of its content; equal content is stored once.
 
         Returns:
             The object id, 64 hexadecimal digits.
@@ -494,12 +514,7 @@ class LakeStorage:
             FileNotFoundError: If there is no such file.
             StoreError: If it cannot be stored, or changed on the way.
         """
-        object_id, size_bytes = _hash_and_size(source)
-        path = _layout.object_path(object_id)
-        # A file of another size is what an interrupted upload left.
-        if self.store.size(path) != size_bytes:
-            self.store.put_file(path, source, sha256=object_id)
-        return object_id
+        return self.objects.put_whole(source).object_id
 
     def put_object_bytes(self, data: bytes) -> str:
         """Store bytes under their SHA-256; equal content is stored once.
@@ -510,24 +525,69 @@ class LakeStorage:
         Raises:
             StoreError: If they cannot be stored.
         """
-        object_id = hashlib.sha256(data).hexdigest()
-        path = _layout.object_path(object_id)
-        if self.store.size(path) != len(data):
-            self.store.put(path, data)
-        return object_id
+        return self.objects.put_bytes(data).object_id
 
-    def get_object(self, object_id: str) -> bytes:
-        """The content of an object, verified.
+    def is_condemned_since(self, stored: StoredObject) -> bool:
+        """Whether something stored may be deleted, or is gone, so that it has to be stored again.
+
+        To be asked after the row that names it is in the lake, see docs/format.md.
+
+        Args:
+            stored: What ``put_artifact`` returned.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            StoreError: If the storage cannot say.
+        """
+        return self.objects.is_condemned_since(stored)
+
+    def get_object(self, object_id: str, recipe: str | None = None) -> bytes:
+        """The content of an object, verified.
+
+        Args:
+            object_id: Its id.
+            recipe: What its row says of its recipe.
+
+        Raises:
+            FileNotFoundError: If it, or a chunk of it, is not there.
             StoreError: If its content does not have its hash.
         """
-        data = self.store.get(_layout.object_path(object_id))
-        found = hashlib.sha256(data).hexdigest()
-        if found != object_id:
-            raise StoreError(f"object {object_id} at {self.url} is damaged: its content has the hash {found}")
-        return data
+        return self.objects.get(object_id, recipe)
+
+    def open_object(self, object_id: str, recipe: str | None = None) -> BinaryIO:
+        """An object as a file that can be read anywhere, each chunk verified when it is read.
+
+        Args:
+            object_id: Its id.
+            recipe: What its row says of its recipe.
+
+        Raises:
+            FileNotFoundError: If it is not there; of chunks this is said when they are read.
+            StoreError: If it is damaged; of chunks this is said when they are read.
+        """
+        return self.objects.open(object_id, recipe)
+
+    def copy_object(self, object_id: str, recipe: str | None, target: Path) -> None:
+        """Write an object into a local file, which is there when all of it is verified.
+
+        Args:
+            object_id: Its id.
+            recipe: What its row says of its recipe.
+            target: Where to; a file of that name is replaced.
+
+        Raises:
+            FileNotFoundError: If it, or a chunk of it, is not there.
+            StoreError: If it is damaged.
+            OSError: If the target cannot be written.
+        """
+        self.objects.copy(object_id, recipe, target)
+
+    def references(self) -> References:
+        """What the rows refer to at this moment, below ``objects/`` and ``chunks/``.
+
+        Raises:
+            StoreError: If a file of rows, or a recipe, cannot be read.
+        """
+        return references(self)
 
 
 def _marker_bytes(marker: Mapping[str, Any]) -> bytes:
@@ -553,12 +613,3 @@ def _encode(target: IO[bytes], table: str, groups: Iterable[pa.Table]) -> None:
         raise
     except Exception as error:
         raise RowsError(f"rows of {table} cannot be written: {type(error).__name__}: {error}") from error
-
-
-def _hash_and_size(source: Path) -> tuple[str, int]:
-    digest, size_bytes = hashlib.sha256(), 0
-    with source.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size_bytes += len(chunk)
-    return digest.hexdigest(), size_bytes

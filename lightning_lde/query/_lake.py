@@ -256,12 +256,12 @@ class Lake:
         """
         run_id = self.resolve_run(run)
         rows = self.sql(
-            "select object_id from artifacts where run_id = ? and path = ? order by recorded_at desc limit 1",
+            "select object_id, recipe from artifacts where run_id = ? and path = ? order by recorded_at desc limit 1",
             [run_id, path],
         ).to_pylist()
         if not rows:
             raise ArtifactNotFoundError(f"run {run_id} has no file {path!r}: `lde show {self.url} {run_id}` lists them")
-        return self.storage.get_object(rows[0]["object_id"])
+        return self.storage.get_object(rows[0]["object_id"], rows[0]["recipe"])
 
 
 class _FileVanishedError(Exception):

@@ -83,7 +83,7 @@ def store_file(storage: LakeStorage, file: RunFile, governance: Governance) -> S
     source, warning = Path(file.source), None
     try:
         with without_secrets(source, governance) as (clean, n_secrets):
-            object_id, size_bytes = storage.put_object(clean), clean.stat().st_size
+            stored = storage.put_artifact(clean)
     except StoreError:
         raise
     except OSError as error:
@@ -102,8 +102,9 @@ def store_file(storage: LakeStorage, file: RunFile, governance: Governance) -> S
         segment=file.segment,
         path=file.path,
         kind=file.kind,
-        size_bytes=size_bytes,
-        object_id=object_id,
+        size_bytes=stored.size_bytes,
+        object_id=stored.object_id,
+        recipe=stored.recipe,
         score=file.score,
         weights_id=weights_id,
         recorded_at=utc_now(),

@@ -8,6 +8,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from lightning_lde.errors import StoreError
@@ -87,6 +88,15 @@ def a_listing_has_what_is_below_its_prefix(store: Store, folder: Path) -> None:
     store.put("hot/x", b"1")
     store.put("hotter/y", b"1")
     _same(_paths(store, "hot/"), ["hot/x"], "the listing of a prefix")
+
+
+def a_listing_says_when(store: Store, folder: Path) -> None:
+    """A listing has the time of each write, by which what nobody needs is told from what is being written."""
+    store.put("a/x", b"1")
+    [found] = store.list("a/")
+    _same(found.modified_at is not None and found.modified_at.tzinfo is not None, True, "whether a time is known")
+    apart = abs(datetime.now(timezone.utc) - (found.modified_at or datetime.min.replace(tzinfo=timezone.utc)))
+    _same(apart < timedelta(hours=1), True, f"whether {found.modified_at} is about now")
 
 
 def a_long_listing_is_whole(store: Store, folder: Path) -> None:
@@ -173,6 +183,7 @@ STORE_CHECKS: tuple[Callable[[Store, Path], None], ...] = (
     a_missing_source_is_named,
     a_missing_file_says_so,
     a_listing_has_what_is_below_its_prefix,
+    a_listing_says_when,
     a_long_listing_is_whole,
     odd_names_are_names,
     readers_see_whole_files,

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from lightning_lde.audit import Finding, Skipped, _objects, _texts, audit_lake
 from lightning_lde.cli import app
 from lightning_lde.lake import LakeStorage
+from lightning_lde.schema import Artifact, new_run_id, utc_now
 
 SECRET = "Xy7-unlikely-word"
 
@@ -43,6 +44,22 @@ def test_a_checkpoint_of_any_size_is_looked_through(lake_path: Path, tmp_path: P
     assert "content.passwords  secret by name" in result.stdout
     assert SECRET not in result.output
     assert result.stderr == ""
+
+
+def test_a_checkpoint_in_chunks_is_looked_through(lake_path: Path, tmp_path: Path) -> None:
+    torch.save({"state_dict": {"w": torch.randn(1 << 18)}, "hyper": {"passwords": [SECRET]}}, tmp_path / "last.ckpt")
+    storage = lake(lake_path)
+    stored = storage.put_artifact(tmp_path / "last.ckpt")
+    names = {"run_id": new_run_id(), "segment": 0, "path": "last.ckpt", "kind": "checkpoint", "size_bytes": 1}
+    row = Artifact(**names, object_id=stored.object_id, recipe=stored.recipe, recorded_at=utc_now())
+    storage.add_records("artifacts", [row, row], project="p")
+    result = shown(storage)
+    assert result.exit_code == 1
+    assert f"chunks/{stored.object_id}" in result.stdout
+    assert "content.passwords  secret by name" in result.stdout
+    assert SECRET not in result.output
+    storage.store.put(stored.paths[-1], b"damaged")
+    assert "damaged or encrypted" in shown(storage).output
 
 
 @pytest.mark.parametrize("is_local", [True, False])

@@ -155,7 +155,7 @@ class ArrowS3Store:
             found = self._s3.get_file_info(selector)
         for info in found:
             if info.type == pa_fs.FileType.File:
-                yield StoredFile(info.path[len(self._root) + 1 :], info.size)
+                yield StoredFile(info.path[len(self._root) + 1 :], info.size, info.mtime)
 
     def delete(self, path: str) -> None:
         """Remove an object if it is there."""

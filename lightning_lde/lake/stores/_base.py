@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -23,10 +24,12 @@ class StoredFile:
     Attributes:
         path: Relative to the store's root, with ``/`` between parts.
         size_bytes: Its size.
+        modified_at: When it was written, None where the storage does not say.
     """
 
     path: str
     size_bytes: int
+    modified_at: datetime | None = None
 
 
 class Store(Protocol):

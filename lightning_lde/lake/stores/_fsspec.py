@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from lightning_lde.lake.stores._base import StoredFile, checked_chunks
 
 if TYPE_CHECKING:
     import pyarrow.fs as pa_fs
+
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
+"""What file systems call the time of the last write."""
 
 
 class FsspecStore:
@@ -105,7 +109,7 @@ class FsspecStore:
             found = self._filesystem.find(self._key(prefix.rstrip("/")), detail=True)
         start = len(self._filesystem._strip_protocol(self._root)) + 1
         for path, info in found.items():
-            yield StoredFile(path[start:], int(info.get("size") or 0))
+            yield StoredFile(path[start:], int(info.get("size") or 0), _modified_at(info))
 
     def delete(self, path: str) -> None:
         """Remove a file if it is there."""
@@ -145,3 +149,16 @@ class FsspecStore:
             # Clients have errors of their own, which are no OSError. One made at its first use says only then that it
             # does not know an option.
             raise StoreError(f"cannot {action} at {self._url}: {error}") from error
+
+
+def _modified_at(info: Mapping[str, Any]) -> datetime | None:
+    for name in _TIMES:
+        found = info.get(name)
+        if isinstance(found, int | float):
+            return datetime.fromtimestamp(found, timezone.utc)
+        if isinstance(found, str):
+            with contextlib.suppress(ValueError):
+                found = datetime.fromisoformat(found.replace("Z", "+00:00"))
+        if isinstance(found, datetime):
+            return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+    return None

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -145,7 +146,8 @@ def _scan(folder: Path, prefix: str) -> Iterator[StoredFile]:
             yield from _scan(Path(entry.path), path)
         elif not entry.name.endswith(TEMPORARY_SUFFIX):
             with contextlib.suppress(FileNotFoundError):
-                yield StoredFile(path, entry.stat().st_size)
+                found = entry.stat()
+                yield StoredFile(path, found.st_size, datetime.fromtimestamp(found.st_mtime, timezone.utc))
 
 
 def _sync_folder(folder: Path) -> None:
