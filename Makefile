@@ -15,12 +15,15 @@ LINT   := $(VENV)/.ready-lint
 BVENV  := .venv-bench
 BENCH  := $(BVENV)/.ready
 OLDEST := .oldest-lightning
+ENGINE := .venv-engines
 STUDY  := demo/lake --project demo $(if $(DATA),--data $(DATA))
+
+PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
 
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all test-oldest bench lint format package clean
+.PHONY: help demo test test-all test-oldest test-engines bench lint format package clean
 
 help: ## show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -39,6 +42,9 @@ test-all: $(TEST) ## all tests
 test-oldest: $(OLDEST)/.ready ## what touches Lightning, with the oldest Lightning that is supported
 	PYTHONPATH=$(CURDIR)/$(OLDEST) $(BIN)/python -m pytest -m "not slow and not gpu" tests/lightning tests/test_callback.py
 
+test-engines: $(ENGINE)/.ready ## the lake as Daft, Ray and Spark read it: 900 MB in an environment beside .venv; needs Java
+	$(ENGINE)/bin/python -m pytest tests/interop
+
 bench: $(BENCH) ## compare cost with other trackers, an hour on a quiet machine: docs/results
 	$(BVENV)/bin/python tests/benchmarks/run.py
 
@@ -56,7 +62,7 @@ package: $(LINT) ## build sdist and wheel, install the wheel in an empty environ
 	BIN=$(BIN) TORCH='$(TORCH)' PYTHON=$(PYTHON) sh tests/package.sh
 
 clean: ## remove the environment, the demo and what was built
-	rm -rf $(VENV) $(BVENV) $(OLDEST) demo build dist *.egg-info
+	rm -rf $(VENV) $(BVENV) $(OLDEST) $(ENGINE) demo build dist *.egg-info
 
 $(BIN)/python $(BVENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -84,6 +90,14 @@ $(LINT): $(RUN)
 $(OLDEST)/.ready: $(TEST)
 	rm -rf $(OLDEST)
 	$(PIP) install --no-deps --target $(OLDEST) pytorch-lightning==2.4.0 lightning==2.4.0
+	@touch $@
+
+$(ENGINE)/.ready: $(TEST)
+	@echo "installing Daft, Ray and Spark beside what the tests have (some minutes)"
+	rm -rf $(ENGINE)
+	$(BIN)/python -m venv $(ENGINE)
+	$(BIN)/python -c '$(PURELIB)' > "$$($(ENGINE)/bin/python -c '$(PURELIB)')/tests.pth"
+	$(ENGINE)/bin/python -m pip --disable-pip-version-check install -e ".[engines]"
 	@touch $@
 
 $(BENCH): setup.py | $(BVENV)/bin/python

@@ -9,6 +9,10 @@ VERSION = "0.1.0"
 
 S3_TEST_SERVER = ["moto[server]>=5.1", "boto3>=1.35"]
 DELTA = ["deltalake>=1.1"]
+DAFT = ["daft>=0.7"]
+RAY = [*DAFT, "ray>=2.40"]
+SPARK = ["pyspark>=4.0"]
+POLARS = ["polars>=1.30"]
 NVIDIA = ["nvidia-ml-py>=12.535"]
 COMMAND_LINE_EXAMPLE = ["jsonargparse[signatures]>=4.35"]
 
@@ -25,10 +29,14 @@ OTHER_TRACKERS = [
 EXTRAS = {
     "bench": [*OTHER_TRACKERS, *DELTA, *S3_TEST_SERVER],
     "cli": COMMAND_LINE_EXAMPLE,
+    "daft": DAFT,
     "delta": DELTA,
+    "engines": [*RAY, *SPARK, *POLARS],
     "nvidia": NVIDIA,
     "pandas": ["pandas>=2.2"],
-    "polars": ["polars>=1.10"],
+    "polars": POLARS,
+    "ray": RAY,
+    "spark": SPARK,
     "test": [
         "pytest>=8.3",
         "pytest-timeout>=2.3",
@@ -36,7 +44,7 @@ EXTRAS = {
         "hypothesis>=6.115",
         "statsmodels>=0.14.4",
         "pandas>=2.2",
-        "polars>=1.10",
+        *POLARS,
         "lightning>=2.4",
         *DELTA,
         *NVIDIA,

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "diversity": set(),
     "statistics": set(),
     "recording": {"capture", "columns", "current", "lake", "policy", "reproducing", "schema", "system"},
+    "interop": {"lake", "query", "schema"},
     "query": {"lake", "schema", "statistics"},
     "reproduce": {"capture", "lake", "policy", "query", "reproducing", "schema"},
     "system": set(),

@@ -2,7 +2,7 @@
 
 from lightning_lde.lake._actions import Action
 from lightning_lde.lake._layout import HotFile, current_files, hot_path, object_path, parse_hot_path
-from lightning_lde.lake._scan import parquet_source, quoted
+from lightning_lde.lake._scan import arrow_dataset, files_schema, parquet_source, quoted
 from lightning_lde.lake._storage import LakeStorage, Snapshot
 from lightning_lde.lake.check import CheckReport, Finding
 from lightning_lde.lake.cold import LEASE, AbsorbedNumbers, ColdFile, Compaction
@@ -23,7 +23,9 @@ __all__ = [
     "References",
     "Snapshot",
     "StoredObject",
+    "arrow_dataset",
     "current_files",
+    "files_schema",
     "hot_path",
     "object_path",
     "parquet_source",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lightning_lde.lake.stores import Store
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+_THREADS = 16
 
 
 def parquet_source(connection: duckdb.DuckDBPyConnection, name: str, store: Store, paths: Sequence[str]) -> str:
@@ -24,16 +29,43 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, name: str, store: Stor
     if len(local) == len(paths):
         files = ", ".join(map(literal, local))
         return f"read_parquet([{files}], union_by_name=true, hive_partitioning=false)"
-    connection.register(name, _arrow_dataset(store, paths))
+    connection.register(name, arrow_dataset(store, paths, files_schema(store, paths)))
     return name
 
 
-def _arrow_dataset(store: Store, paths: Sequence[str]) -> object:
+def files_schema(store: Store, paths: Sequence[str]) -> pa.Schema:
+    """All columns that any of some files has.
+
+    Args:
+        store: Where the files are.
+        paths: At least one, relative to the root.
+
+    Raises:
+        FileNotFoundError: If one is gone.
+    """
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
     filesystem, root = store.arrow_filesystem()
-    factory = ds.FileSystemDatasetFactory(filesystem, [f"{root}/{path}" for path in paths], ds.ParquetFileFormat())
-    return factory.finish(factory.inspect(promote_options="permissive"))
+    # pyarrow itself asks one after the other, which far from the bucket takes a minute for a few hundred files.
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(lambda path: ds.ParquetFileFormat().inspect(f"{root}/{path}", filesystem), paths))
+    return pa.unify_schemas([schema.remove_metadata() for schema in found], promote_options="permissive")
+
+
+def arrow_dataset(store: Store, paths: Sequence[str], schema: pa.Schema) -> ds.Dataset:
+    """Files as one data set of pyarrow.
+
+    Args:
+        store: Where the files are.
+        paths: At least one, relative to the root.
+        schema: The columns, null where a file lacks them.
+    """
+    import pyarrow.dataset as ds
+
+    filesystem, root = store.arrow_filesystem()
+    places = [f"{root}/{path}" for path in paths]
+    return ds.FileSystemDatasetFactory(filesystem, places, ds.ParquetFileFormat()).finish(schema)
 
 
 def literal(text: str) -> str:

@@ -28,6 +28,7 @@ from lightning_lde.lake.cold import (
     ColdFile,
     Compaction,
     Manifest,
+    client_options,
     compact,
     is_erased,
     newest_manifest,
@@ -115,6 +116,14 @@ class LakeStorage:
     def absolute_url(self) -> str:
         """The address that means the same in any working directory."""
         return self.store.absolute_url
+
+    def address_of(self, path: str) -> str:
+        """Where a file lies, as other programs ask for it: an absolute path on this machine's disk, or a URL."""
+        return self.store.local_path(path) or f"{self.absolute_url}/{path}"
+
+    def client_options(self) -> dict[str, str]:
+        """The storage options as Delta's and Polars' clients spell them."""
+        return client_options(self.store, self.given_options)
 
     def initialise(self) -> bool:
         """Make this address a lake; one that is a lake already stays as it is.

@@ -16,6 +16,7 @@ from lightning_lde.query._environments import EnvironmentComparison, compare_env
 from lightning_lde.query._evaluations import EvaluationDifference, ScoreDifference, evaluation_title
 from lightning_lde.query._facts import RunFacts, read_facts
 from lightning_lde.query._figures import CurveFigures
+from lightning_lde.query._files import at_one_moment, dataset_at
 from lightning_lde.query._graph import Edge
 from lightning_lde.query._json import decoded_row
 from lightning_lde.query._lake import Lake
@@ -68,6 +69,7 @@ __all__ = [
     "SeedFigure",
     "SeedGroup",
     "Step",
+    "at_one_moment",
     "compare_code",
     "compare_curves",
     "compare_environments",
@@ -75,6 +77,7 @@ __all__ = [
     "compare_runs",
     "data_history",
     "data_impact",
+    "dataset_at",
     "decoded_row",
     "difference",
     "differences",

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.errors import ArtifactNotFoundError, QueryError, RunNotFoundError, StoreError
 from lightning_lde.lake import LakeStorage
+from lightning_lde.query import _files
 from lightning_lde.query._ranking import ranked
 from lightning_lde.query._selection import curves
 from lightning_lde.query._views import create_views, tables_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
 RETRY_FOR_S = 20.0
 FIRST_PAUSE_S = 0.02
@@ -125,6 +127,33 @@ class Lake:
                 if isinstance(error, (duckdb.IOException, OSError)):
                     raise StoreError(f"cannot read the lake at {self.url}: {message}") from error
                 raise QueryError(message) from error
+
+    def files(self, table: str) -> list[str]:
+        """Addresses of the Parquet files in which a table's rows stand at this moment, each row in one of them.
+
+        For programs that read Parquet: absolute paths, or URLs. Files of runs that go on are replaced by others some
+        time; who does not find one asks again. `lightning_lde.interop` knows what the rows mean besides.
+
+        Args:
+            table: A table of docs/format.md.
+
+        Raises:
+            LakeNotFoundError: If there is no lake at the address.
+            ConfigurationError: If there is no such table.
+        """
+        return _files.files(self.storage, table)
+
+    def dataset(self, table: str) -> ds.Dataset:
+        """The same files as a data set of pyarrow, with all columns that any of them has.
+
+        Args:
+            table: A table of docs/format.md.
+
+        Raises:
+            LakeNotFoundError: If there is no lake at the address.
+            ConfigurationError: If there is no such table.
+        """
+        return _files.dataset(self.storage, table)
 
     def runs(
         self,

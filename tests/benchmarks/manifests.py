@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lightning_lde.lake.cold import ColdFile, Manifest, newest_manifest
-from lightning_lde.lake.cold._delta import _address, _options
+from lightning_lde.lake.cold._delta import _address, client_options
 from lightning_lde.lake.stores import Store, open_store
 from lightning_lde.schema import new_run_id, utc_now
 
@@ -77,7 +77,7 @@ class DeltaTables:
 
     def __init__(self, address: str, options: dict[str, str]) -> None:
         self.store = open_store(address, options)
-        self.words = _options(self.store, options)
+        self.words = client_options(self.store, options)
         self.schema = pa.schema([("run_id", pa.string())])
         self.last: dict[str, list[str]] = {table: [] for table in TABLES}
 

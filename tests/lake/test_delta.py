@@ -38,7 +38,9 @@ def finished(lake: Lake) -> Writer:
 
 def table(lake: Lake, name: str = "metrics") -> Any:
     address = f"{lake.storage.absolute_url}/cold/{name}"
-    return deltalake.DeltaTable(address, storage_options=_delta._options(lake.storage.store, lake.storage_options))
+    return deltalake.DeltaTable(
+        address, storage_options=_delta.client_options(lake.storage.store, lake.storage_options)
+    )
 
 
 def rows(lake: Lake, name: str = "metrics") -> pa.Table:
@@ -70,7 +72,7 @@ def test_other_engines_read_it(lake: Lake, request: pytest.FixtureRequest) -> No
     polars = pytest.importorskip("polars")
     finished(lake)
     lake.storage.compact(silent_for=NONE, grace=NONE)
-    options = _delta._options(lake.storage.store, lake.storage_options)
+    options = _delta.client_options(lake.storage.store, lake.storage_options)
     frame = polars.scan_delta(f"{lake.storage.absolute_url}/cold/metrics", storage_options=options or None)
     theirs = frame.group_by("name").agg(polars.col("value").sum()).sort("name").collect().to_dicts()
     assert theirs == lake.sql("select name, sum(value) as value from metrics group by name order by name").to_pylist()

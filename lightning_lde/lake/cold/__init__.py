@@ -2,6 +2,7 @@
 
 from lightning_lde.lake.cold._absorbed import AbsorbedNumbers, still_there
 from lightning_lde.lake.cold._compact import GRACE, Compaction, compact
+from lightning_lde.lake.cold._delta import client_options
 from lightning_lde.lake.cold._erased import is_erased, read_erased
 from lightning_lde.lake.cold._manifest import ColdFile, Manifest, newest_manifest
 from lightning_lde.lake.cold._settled import LEASE, SETTLED_AFTER
@@ -16,6 +17,7 @@ __all__ = [
     "ColdFile",
     "Compaction",
     "Manifest",
+    "client_options",
     "compact",
     "is_erased",
     "newest_manifest",

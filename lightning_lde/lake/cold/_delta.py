@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_lde.errors import StoreError
 from lightning_lde.lake.cold._manifest import COLD, ColdFile, Manifest
 from lightning_lde.lake.cold._rows import SORTED_BY
-from lightning_lde.lake.stores import Store
+from lightning_lde.lake.stores import Store, endpoint_of_environment
 
 if TYPE_CHECKING:
     import deltalake
@@ -86,14 +86,14 @@ def shown_files(store: Store, table: str, options: Mapping[str, Any]) -> set[str
     """
     from deltalake import DeltaTable
 
-    return _shown(DeltaTable(f"{_address(store)}/{COLD}{table}", storage_options=_options(store, options)))
+    return _shown(DeltaTable(f"{_address(store)}/{COLD}{table}", storage_options=client_options(store, options)))
 
 
 def _publish(store: Store, table: str, files: Iterable[ColdFile], number: int, options: Mapping[str, Any]) -> bool:
     from deltalake import CommitProperties, DeltaTable, Schema, Transaction
     from deltalake.transaction import create_table_with_add_actions
 
-    address, words = f"{_address(store)}/{COLD}{table}", _options(store, options)
+    address, words = f"{_address(store)}/{COLD}{table}", client_options(store, options)
     wanted = {file.path.rpartition("/")[2]: file for file in files}
     properties = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
     if not DeltaTable.is_deltatable(address, words):
@@ -161,13 +161,18 @@ def _address(store: Store) -> str | None:
     return None
 
 
-def _options(store: Store, options: Mapping[str, Any]) -> dict[str, str]:
-    """Storage options as Delta's client spells them."""
+def client_options(store: Store, options: Mapping[str, Any]) -> dict[str, str]:
+    """Storage options as clients spell them that are built on Rust's object_store, as Delta's and Polars' are.
+
+    Args:
+        store: Where the lake is.
+        options: The storage options as s3fs spells them.
+    """
     if not store.absolute_url.startswith(("s3://", "s3a://")):
         return {name: str(value) for name, value in options.items()}
     client = options.get("client_kwargs") or {}
     given = {**options, "region": options.get("region") or client.get("region_name")}
-    given["endpoint_url"] = options.get("endpoint_url") or client.get("endpoint_url")
+    given["endpoint_url"] = options.get("endpoint_url") or client.get("endpoint_url") or endpoint_of_environment()
     pairs = zip(_OF_S3FS, _OF_DELTA, strict=True)
     words = {f"aws_{theirs}": str(given[ours]) for ours, theirs in pairs if given.get(ours)}
     if given.get("anon"):

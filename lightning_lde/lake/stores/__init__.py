@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lightning_lde.errors import LakeURLError
-from lightning_lde.lake.stores._arrow import ArrowS3Store, native_s3_options
+from lightning_lde.lake.stores._arrow import ArrowS3Store, endpoint_of_environment, native_s3_options
 from lightning_lde.lake.stores._base import Store, StoredFile
 from lightning_lde.lake.stores._fsspec import FsspecStore
 from lightning_lde.lake.stores._local import LocalStore
 
-__all__ = ["ArrowS3Store", "FsspecStore", "LocalStore", "Store", "StoredFile", "open_store"]
+__all__ = ["ArrowS3Store", "FsspecStore", "LocalStore", "Store", "StoredFile", "endpoint_of_environment", "open_store"]
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BROKEN_SCHEME = re.compile(r"^(s3a?|gs|gcs|az|abfs|https?):(?!//)", re.IGNORECASE)

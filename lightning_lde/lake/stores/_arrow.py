@@ -49,12 +49,13 @@ def native_s3_options(options: Mapping[str, Any]) -> dict[str, Any] | None:
     if set(options) - known or set(client) - _CLIENT_OPTIONS:
         return None
     native = {_PLAIN_OPTIONS[name]: value for name, value in options.items() if name in _PLAIN_OPTIONS}
-    endpoint = options.get("endpoint_url") or client.get("endpoint_url") or _endpoint_of_environment()
+    endpoint = options.get("endpoint_url") or client.get("endpoint_url") or endpoint_of_environment()
     region = options.get("region") or client.get("region_name")
     return native | _endpoint_arguments(endpoint) | ({"region": region} if region else {})
 
 
-def _endpoint_of_environment() -> str | None:
+def endpoint_of_environment() -> str | None:
+    """Where S3 is, as the usual variables say it; None for Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
 
 
