@@ -60,6 +60,7 @@ class LDECallback(CallbackBase):
         tags: Free words about the run.
         storage_options: fsspec's options for the lake's protocol, for S3 as s3fs spells them.
         artifacts: ``"checkpoints"`` keeps the checkpoints that are on the disk when a fit ends, well or not;
+            ``"all"`` keeps each as soon as it is written, also those that Lightning deletes or replaces later;
             ``"none"`` keeps no files.
         data_fingerprint: ``"cheap"`` tells data sets apart by a sample of what is larger than 64 MiB; ``"exact"``
             reads all of it in the background, and the end of a fit waits for that for some time; a hash of each sample
@@ -105,7 +106,7 @@ class LDECallback(CallbackBase):
     ) -> None:
         super().__init__()
         update_bases()
-        _check_word("artifacts", artifacts, {"checkpoints", "none"})
+        _check_word("artifacts", artifacts, {"all", "checkpoints", "none"})
         _check_word("on_error", on_error, {"warn", "raise"})
         check_level(capture)
         _check_word("on_resume", on_resume, {"continue", "new"})
@@ -128,7 +129,7 @@ class LDECallback(CallbackBase):
             place=f"{storage.absolute_url} {project}",
             identity={"project": project, "experiment": experiment, "name": name, "tags": tags},
             recording=recording,
-            keep_checkpoints=artifacts == "checkpoints",
+            artifacts=artifacts,
             continue_run=on_resume == "continue",
             data_fingerprint=data_fingerprint,
             data_patience_s=data_patience_s,
@@ -260,6 +261,7 @@ class LDECallback(CallbackBase):
     @_harmless
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Sample metrics where no logger carries them; training goes on."""
+        self._of(trainer).look_for_checkpoints(trainer)
         if sampler := self._of(trainer).sampler(trainer):
             sampler.evaluation_ends(trainer)
         facts = self._of(trainer).facts(trainer)
@@ -269,6 +271,7 @@ class LDECallback(CallbackBase):
     @_harmless
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the end of an epoch for the sampling of its metrics."""
+        self._of(trainer).look_for_checkpoints(trainer)
         if sampler := self._of(trainer).sampler(trainer):
             sampler.epoch_ends(trainer)
 
@@ -281,6 +284,7 @@ class LDECallback(CallbackBase):
     @_harmless
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Sample the metrics of the last epoch; training ends."""
+        self._of(trainer).look_for_checkpoints(trainer)
         if facts := self._of(trainer).facts(trainer):
             facts.clock.pauses()
         if sampler := self._of(trainer).sampler(trainer):

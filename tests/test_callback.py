@@ -323,7 +323,7 @@ def test_the_callback_is_cheap_to_make_and_can_be_copied(lake_path: Path) -> Non
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"artifacts": "all"},
+        {"artifacts": "some"},
         {"on_error": "ignore"},
         *({"flush_every_s": odd} for odd in (0, -1, 1e9, float("nan"), "5")),
     ],

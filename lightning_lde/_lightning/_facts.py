@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_utilities.core.rank_zero import rank_zero_info
@@ -259,17 +257,6 @@ class RunFacts:
             now = capture.describe_pipeline(module)
             row = replace(self._pipeline, n_parameters=now.n_parameters, n_trainable=now.n_trainable)
             self._recorder.record("pipelines", replace(row, recorded_at=now.recorded_at))
-
-    def save_checkpoints(self, trainer: pl.Trainer) -> None:
-        """The checkpoints of the run that are on the disk now."""
-        found = _trainer.checkpoints(trainer, since=self._recorder.run.started_at)
-        root = Path(os.path.commonpath([path.parent for path in found])) if found else Path()
-        for path, score in found.items():
-            if path.is_dir():
-                self._recorder.say_once("artifact", f"{path.name} is a folder; sharded checkpoints are not stored")
-            else:
-                name = f"checkpoints/{path.relative_to(root).as_posix()}"
-                self._recorder.save_file(path, path=name, kind="checkpoint", score=score)
 
     def _fingerprint_later(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self._are_sharded(trainer):

@@ -14,6 +14,7 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 
 from lightning_lde import reproducing
 from lightning_lde._lightning import _trainer
+from lightning_lde._lightning._checkpoints import Checkpoints
 from lightning_lde._lightning._facts import RunFacts, settings_of
 from lightning_lde._lightning._sampler import MetricSampler
 from lightning_lde._lightning._tap import MetricTap
@@ -37,7 +38,7 @@ class SessionOptions:
         place: Lake and project; tells runs apart in a checkpoint, whichever class of callback recorded them.
         identity: Project, experiment, name and tags.
         recording: Further arguments of ``Recorder``.
-        keep_checkpoints: Whether the checkpoints on the disk are stored when a fit ends.
+        artifacts: ``"checkpoints"``, ``"all"`` or ``"none"``.
         continue_run: Whether training that goes on from a checkpoint may go on in its run.
         data_fingerprint: ``"cheap"`` or ``"exact"``.
         data_patience_s: Seconds that an end waits for the data to be read; None for what suits.
@@ -47,7 +48,7 @@ class SessionOptions:
     place: str
     identity: Mapping[str, Any]
     recording: Mapping[str, Any]
-    keep_checkpoints: bool
+    artifacts: str
     continue_run: bool
     data_fingerprint: str = "cheap"
     data_patience_s: float | None = None
@@ -67,6 +68,7 @@ class TrainerSession:
         self._resumes: RunState | None = None
         self._same_run: str | None = None
         self._has_checkpoint = False
+        self._checkpoints: Checkpoints | None = None
         self._opened_at = utc_now()
         self._tap: MetricTap | None = None
         self._facts: RunFacts | None = None
@@ -102,6 +104,7 @@ class TrainerSession:
             # The values of its step, which Lightning logs after it was saved.
             self._has_checkpoint = False
             recorder.make_durable()
+        self.look_for_checkpoints(trainer)
         self._facts.clock.batch_starts(batch)
 
     def batch_ends(self, trainer: pl.Trainer) -> None:
@@ -109,8 +112,14 @@ class TrainerSession:
         if self._facts is None or self.recorder is None or not self.recorder.is_open:
             return
         self._facts.clock.batch_ends()
+        self.look_for_checkpoints(trainer)
         if self._tap is None and self._sampler is not None:
             self._sampler.batch_ends(trainer)
+
+    def look_for_checkpoints(self, trainer: pl.Trainer) -> None:
+        """Take the checkpoints that were written since; Lightning may delete them in the hook that calls this."""
+        if self._checkpoints is not None and self._checkpoints.looks_left and self.facts(trainer):
+            self._checkpoints.look(trainer)
 
     # Opening and closing --------------------------------------------------------------------------
 
@@ -155,6 +164,9 @@ class TrainerSession:
             data_fingerprint=self._options.data_fingerprint,
             data_patience_s=self._options.data_patience_s,
         )
+        self._checkpoints = None
+        if self._options.artifacts != "none":
+            self._checkpoints = Checkpoints(recorder, at_once=self._options.artifacts == "all")
         recorder.start_segment(stage)
         self._facts.describe_run(trainer, module, settings, resumed_from=other)
         if is_new:
@@ -212,9 +224,9 @@ class TrainerSession:
             return
         if self._facts is not None:
             self._facts.wait_for_data(interrupted=status in {RunStatus.INTERRUPTED, RunStatus.REQUEUED})
-        if self._options.keep_checkpoints and self._facts is not None and trainer.state.fn == "fit":
+        if self._checkpoints is not None and trainer.state.fn == "fit":
             try:
-                self._facts.save_checkpoints(trainer)
+                self._checkpoints.finish(trainer)
             except OSError as error:
                 recorder.say_once("artifact", f"checkpoints could not be looked up: {error}")
         if recorder.finish_segment(status, **facts):
@@ -235,6 +247,8 @@ class TrainerSession:
             state = self.recorder.checkpoint_state(identity=self._same_run)
             checkpoint.setdefault(KEPT_IN, {})[self._options.place] = state
             self._has_checkpoint = self.recorder.is_open
+            if self._checkpoints is not None:
+                self._checkpoints.expect()
 
     def find_in(self, trainer: pl.Trainer, checkpoint: Mapping[str, Any]) -> None:
         """Remember the run whose checkpoint a fit goes on from, whichever lake it was recorded to."""

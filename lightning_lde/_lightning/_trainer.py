@@ -16,24 +16,35 @@ _SANITY_CHECK = "sanity_check"
 _CONTEXTS = {"train": "train", "validate": "val", _SANITY_CHECK: "val", "test": "test", "predict": "predict"}
 
 
-def checkpoints(trainer: pl.Trainer, *, since: datetime) -> dict[Path, float | None]:
+def checkpoints(trainer: pl.Trainer, *, since: datetime, folders: bool = True) -> dict[Path, float | None]:
     """Checkpoints on the disk, with what they were chosen by.
 
     Args:
         trainer: The trainer.
         since: Older files in the same folders belong to other runs.
+        folders: Whether to look through the folders too, and not only for those that the callbacks name.
     """
     scores: dict[Path, float | None] = {}
     for callback in trainer.checkpoint_callbacks:
-        named = [getattr(callback, name, "") for name in ("last_model_path", "best_model_path")]
-        found = [Path(path) for path in named if path]
-        if folder := getattr(callback, "dirpath", None):
+        found = _named(callback)
+        if folders and (folder := getattr(callback, "dirpath", None)):
             found += sorted(Path(folder).glob("*.ckpt"))
         scores |= {path.absolute(): scores.get(path.absolute()) for path in found}
         for path, score in (getattr(callback, "best_k_models", None) or {}).items():
             scores[Path(path).absolute()] = float(score)
     start = since.timestamp()
     return {path: score for path, score in scores.items() if path.exists() and path.stat().st_mtime >= start - 1}
+
+
+def named_checkpoints(trainer: pl.Trainer) -> list[Path]:
+    """The checkpoints that the callbacks call their last and their best, whether they are there or not."""
+    return [path for callback in trainer.checkpoint_callbacks for path in _named(callback)]
+
+
+def _named(callback: object) -> list[Path]:
+    # The newest stands under a private name only, where it is neither.
+    names = ("last_model_path", "best_model_path", "_last_checkpoint_saved")
+    return [Path(path) for name in names if (path := getattr(callback, name, ""))]
 
 
 def stop_reason(trainer: pl.Trainer) -> str | None:

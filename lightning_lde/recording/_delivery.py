@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from lightning_lde.capture import redact_text
 from lightning_lde.errors import RecordingWarning, tell
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._journal import Journal
-from lightning_lde.recording._run_files import RunFile, Stored, store_file
+from lightning_lde.recording._keeping import Keeper
+from lightning_lde.recording._outbox import Outbox
+from lightning_lde.recording._run_files import RunFile, Stored, store_latest
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import spool_root
 from lightning_lde.recording._sync import sync_lake
@@ -37,6 +40,7 @@ class Delivery:
         self._writer = LakeWriter(storage, journal.header, refuse, journal.governance)
         self._rows = Sender("lde-rows", self._say_that_rows_wait)
         self._files = Sender("lde-files")
+        self._keeper = Keeper(lambda: journal.place)
         # Beside this run's rows: however many there are, they hold up no heartbeat.
         self._orphans = Sender("lde-orphans")
         self._orphans_sent = False
@@ -50,23 +54,26 @@ class Delivery:
         self._rows.add(self._send)
 
     def store(self, file: RunFile, record: Callable[[RunFile, Stored], None]) -> None:
-        """Have a file stored, beside the rows.
+        """Have a file stored, beside the rows; until it is, it is kept, whatever becomes of the original.
 
         Args:
-            file: The file.
+            file: The file, as it is now.
             record: Called with what became of it, unless somebody else stores it.
         """
+        notes, kept = self._journal.notes, self._keeper.keep(file)
 
         def store() -> None:
             self._writer.open()
-            stored = store_file(self._storage, file, self._journal.governance)
-            if self._journal.owns(file):
-                record(file, stored)
+            again = functools.partial(notes.is_given_again, kept)
+            stored = store_latest(self._storage, kept, self._journal.governance, again)
+            if self._journal.owns(kept):
+                record(kept, stored)
             else:
                 # Somebody has taken the note, and the row is theirs.
-                self._journal.notes.is_stored(file)
+                notes.forget(kept)
+                self._keeper.let_go(kept)
 
-        self._journal.notes.add(file)
+        notes.add(kept)
         self._files.add(store)
 
     def write(
@@ -147,8 +154,11 @@ class Delivery:
         message = f"run {run_id} is not completely in the lake at {self._storage.url}: {reason}"
         if self._journal.path is not None:
             message += f"; the rest waits in {self._journal.path}, send it with: lde sync"
-        if unstored := self._journal.notes.unstored:
-            message += f"; files that are not stored, and must stay where they are until then: {_first(unstored)}"
+        unstored = self._journal.notes.unstored
+        if kept := [file.path for file in unstored if file.kept is not None]:
+            message += f"; files that are not stored, and are kept until then: {_first(kept)}"
+        if there := [file.path for file in unstored if file.kept is None]:
+            message += f"; files that are not stored, and must stay where they are until then: {_first(there)}"
         if self._unwritten:
             message += f"; not stored: {_first(list(self._unwritten))}"
         if self._journal.dropped:
@@ -164,10 +174,19 @@ class Delivery:
         return self._rows.error or self._files.error
 
     def _send(self) -> None:
-        self._writer.send(self._journal.outbox)
+        outbox = self._journal.outbox
+        self._writer.send(outbox)
+        self._let_go_of_files(outbox)
         if not self._orphans_sent:
             self._orphans_sent = True
             self._orphans.add(self._send_orphans)
+
+    def _let_go_of_files(self, outbox: Outbox) -> None:
+        """The files whose rows are in the lake need not be kept any more."""
+        sent = self._journal.notes.sent(outbox.last_sent)
+        for file in sent:
+            self._keeper.let_go(file)
+        self._journal.notes.remove(sent)
 
     def _send_orphans(self) -> None:
         for outcome in sync_lake(self._storage):

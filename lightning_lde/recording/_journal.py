@@ -12,8 +12,9 @@ from lightning_lde.capture import people_here
 from lightning_lde.recording._blocks import MetricBlock
 from lightning_lde.recording._buffer import Buffer
 from lightning_lde.recording._governance import Governance
+from lightning_lde.recording._notes import Notes
 from lightning_lde.recording._outbox import Outbox
-from lightning_lde.recording._run_files import Notes, RunFile
+from lightning_lde.recording._run_files import RunFile
 from lightning_lde.recording._spool import Rows, SpoolHeader, spool_root
 from lightning_lde.recording._summary import Summary
 
@@ -72,6 +73,12 @@ class Journal:
         return self._left_in if self._outbox is None else self._outbox.path
 
     @property
+    def place(self) -> tuple[Path, int] | None:
+        """The folder on the disk and its file system, None where there is none; whoever asks waits for no disk."""
+        outbox = self._outbox
+        return None if outbox is None else outbox.place
+
+    @property
     def is_on_disk(self) -> bool:
         """Whether all that is not sent yet is on the disk."""
         return self._outbox is not None and self._outbox.is_on_disk
@@ -84,12 +91,12 @@ class Journal:
     def spool(self) -> None:
         """Make everything durable that was recorded until now."""
         with self._lock:
-            stored = self.notes.take_stored()
+            stored = self.notes.stored()
             self.spool_metrics()
             self._spool_records()
             self._spool_records()
             self.notes.write(self.outbox.path, self.header, self.governance)
-            self.notes.remove(stored)
+            self.notes.are_on_disk(stored, self.outbox.next_header.number - 1)
 
     def owns(self, file: RunFile) -> bool:
         """Whether a file that was stored is this run's to record, and not of one who found its note meanwhile."""

@@ -115,6 +115,10 @@ class Outbox:
     Args:
         root: The folder of all spools.
         header: Where the rows belong; its number is the first parcel's.
+
+    Attributes:
+        dropped: Metric values that were dropped.
+        last_sent: The number of the newest parcel that was sent or put aside, -1 before there is one.
     """
 
     def __init__(self, root: Path, header: SpoolHeader) -> None:
@@ -124,6 +128,7 @@ class Outbox:
         self._memory: _MemoryParcel | None = None
         self._in_memory: list[_MemoryParcel] = []
         self.dropped = 0
+        self.last_sent = -1
         self._root = root
         self._folder: SpoolFolder | None = None
         self._open_folder()
@@ -132,6 +137,12 @@ class Outbox:
     def path(self) -> Path | None:
         """The folder on the disk, None where rows wait in memory."""
         return None if self._folder is None else self._folder.path
+
+    @property
+    def place(self) -> tuple[Path, int] | None:
+        """The folder on the disk and the file system that it lies on, None where rows wait in memory."""
+        folder = self._folder
+        return None if folder is None else (folder.path, folder.device)
 
     @property
     def is_on_disk(self) -> bool:
@@ -206,11 +217,13 @@ class Outbox:
     def sent(self, parcel: Parcel) -> None:
         """Forget the oldest parcel."""
         self._sealed.popleft()
+        self.last_sent = parcel.number
         parcel.discard()
 
     def refused(self, parcel: Parcel) -> None:
         """Put the oldest parcel aside: its rows can never be written, or not all of them can be read."""
         self._sealed.popleft()
+        self.last_sent = parcel.number
         parcel.set_aside()
 
     def forget(self) -> None:

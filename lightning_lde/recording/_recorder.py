@@ -419,10 +419,11 @@ class Recorder:
         score: float | None = None,
         weights_id: str | None = None,
     ) -> None:
-        """Store a file of the run; it is read in the background and must stay until the segment is finished.
+        """Store a file of the run; it is read in the background.
 
-        Where the lake did not take it by then, a note in the spool lets ``lde sync`` store it, if it is still there
-        as it was.
+        It may be deleted or replaced before: a hard link, or a copy where there are no links, keeps it. Who writes
+        into it changes what is stored, and an event says so. Where the lake did not take it when the segment is
+        finished, a note in the spool lets ``lde sync`` store it.
 
         Args:
             source: The file.
@@ -442,6 +443,8 @@ class Recorder:
             weights_id=weights_id,
         )
         self._delivery.store(file.as_it_is_now(), self._record_file)
+        # A process that is killed leaves the note of the file.
+        self._pump.wake()
 
     def _record_file(self, file: RunFile, stored: Stored) -> None:
         if stored.warning is not None:

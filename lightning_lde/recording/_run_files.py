@@ -1,25 +1,18 @@
-"""Files that a run stores, and the notes that keep them from being forgotten while the lake has not taken them."""
+"""Files that a run stores: what is known of each, and how it becomes an object of the lake."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import re
-import threading
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from lightning_lde.capture import REDACTED, checkpoint_fingerprint
+from lightning_lde.capture import checkpoint_fingerprint
 from lightning_lde.errors import StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance
-from lightning_lde.recording._known import Remembered, slow_hash
-from lightning_lde.recording._spool import NOTE_SUFFIX, SpoolHeader
-from lightning_lde.schema import Artifact, new_run_id, utc_now
+from lightning_lde.schema import Artifact, utc_now
 
 
 @dataclass(frozen=True)
@@ -36,6 +29,7 @@ class RunFile:
         modified_ns: When it was last changed by then, in nanoseconds since 1970.
         score: What a checkpoint was chosen by.
         weights_id: The fingerprint of the weights in it, where it was given.
+        kept: Where a second name, or a copy, keeps it from being lost with the first; None for nowhere.
     """
 
     source: str
@@ -47,14 +41,33 @@ class RunFile:
     modified_ns: int | None = None
     score: float | None = None
     weights_id: str | None = None
+    kept: str | None = None
 
     def as_it_is_now(self) -> RunFile:
         """The same file with the size and time that it has at present."""
-        try:
-            found = Path(self.source).stat()
-        except OSError:
-            return replace(self, size_bytes=None, modified_ns=None)
-        return replace(self, size_bytes=found.st_size, modified_ns=found.st_mtime_ns)
+        size_bytes, modified_ns = _looks(Path(self.source))
+        return replace(self, size_bytes=size_bytes, modified_ns=modified_ns)
+
+    def find(self) -> Found:
+        """Where its content is, and whether it is the one that was given."""
+        source, kept = Path(self.source), None if self.kept is None else Path(self.kept)
+        # What keeps it comes first: the file itself may go while it is read.
+        for place in filter(None, (kept, source)):
+            if self.size_bytes is not None and _looks(place) == (self.size_bytes, self.modified_ns):
+                return Found(place, is_as_given=True)
+        return Found(source if kept is None or source.exists() else kept, is_as_given=False)
+
+
+class Found(NamedTuple):
+    """Where the content of a file is.
+
+    Attributes:
+        place: The file itself or what keeps it; there may be nothing.
+        is_as_given: Whether size and time of change are those that it had when it was given.
+    """
+
+    place: Path
+    is_as_given: bool
 
 
 class Stored(NamedTuple):
@@ -69,20 +82,53 @@ class Stored(NamedTuple):
     warning: str | None = None
 
 
-def store_file(storage: LakeStorage, file: RunFile, governance: Governance) -> Stored:
-    """Store a file as an object of the lake, without the secrets in it.
+def store_latest(
+    storage: LakeStorage, file: RunFile, governance: Governance, is_given_again: Callable[[], bool]
+) -> Stored:
+    """Store a file as it was given, or as it is now where somebody has written into it since.
 
     Args:
         storage: The lake.
         file: The file.
         governance: Knows secrets.
+        is_given_again: Whether a later version of it waits too: what was written into it is stored with that one.
 
     Raises:
-        StoreError: If the lake does not take it now.
+        StoreError: If the lake does not take it now, or somebody writes into it now.
     """
-    source, warning = Path(file.source), None
+    found = file.find()
+    if found.is_as_given or file.size_bytes is None:
+        stored = store_file(storage, file, found.place, governance)
+        # It may have gone while it was read, when the copy that keeps it was just there.
+        again = file.find() if stored.artifact is None else found
+        if again.is_as_given and again.place != found.place:
+            return store_file(storage, file, again.place, governance)
+        return stored
+    if is_given_again():
+        return Stored(None, f"{file.path} was written over before it could be stored: one version of it is lost")
+    # What was known of the content that was given may not be true of this one.
+    stored = store_file(storage, replace(file, score=None, weights_id=None), found.place, governance)
+    if stored.artifact is None:
+        return stored
+    words = [f"{file.path} was changed after it was given, and was stored as it was later", stored.warning]
+    return stored._replace(warning="; ".join(word for word in words if word))
+
+
+def store_file(storage: LakeStorage, file: RunFile, place: Path, governance: Governance) -> Stored:
+    """Store a file as an object of the lake, without the secrets in it.
+
+    Args:
+        storage: The lake.
+        file: The file.
+        place: Where its content is.
+        governance: Knows secrets.
+
+    Raises:
+        StoreError: If the lake does not take it now, or somebody writes into it now.
+    """
+    warning, before = None, _looks(place)
     try:
-        with without_secrets(source, governance) as (clean, n_secrets):
+        with without_secrets(place, governance) as (clean, n_secrets):
             stored = storage.put_artifact(clean)
     except StoreError:
         raise
@@ -91,12 +137,15 @@ def store_file(storage: LakeStorage, file: RunFile, governance: Governance) -> S
         gone = isinstance(error, FileNotFoundError)
         why = "was gone before it could be stored" if gone else f"could not be read and was not stored: {error}"
         return Stored(None, f"{file.path} {why}")
+    weights_id = file.weights_id
+    if weights_id is None and file.kind == "checkpoint":
+        weights_id = checkpoint_fingerprint(place)
+    if _looks(place) not in {before, (None, None)}:
+        # Half of one version and half of another may have been read.
+        raise StoreError(f"{file.path} changed while it was stored; try again")
     if n_secrets:
         what = f"{file.path} held {n_secrets} of what looks like secrets: stored with them masked"
         warning = f"{what}; `save_hyperparameters(ignore=[…])` keeps them out"
-    weights_id = file.weights_id
-    if weights_id is None and file.kind == "checkpoint":
-        weights_id = checkpoint_fingerprint(source)
     artifact = Artifact(
         run_id=file.run_id,
         segment=file.segment,
@@ -112,150 +161,10 @@ def store_file(storage: LakeStorage, file: RunFile, governance: Governance) -> S
     return Stored(artifact, warning)
 
 
-class Notes:
-    """Notes in the spool, one for each file that is not in the lake yet.
-
-    One thread writes and removes them; any thread says what shall be noted and what is stored.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[RunFile, Path | None] = {}
-        self._stored: list[RunFile] = []
-
-    def add(self, file: RunFile) -> None:
-        """Have a file noted."""
-        with self._lock:
-            self._waiting[file] = None
-
-    def is_stored(self, file: RunFile) -> None:
-        """Have a file's note removed; its row, or what is to be said of it, was recorded before."""
-        with self._lock:
-            self._stored.append(file)
-
-    def note_of(self, file: RunFile) -> Path | None:
-        """Where a file is noted, None where it is not."""
-        with self._lock:
-            return self._waiting.get(file)
-
-    @property
-    def unstored(self) -> list[str]:
-        """The paths of the files that are not in the lake yet."""
-        with self._lock:
-            return [file.path for file in self._waiting if file not in self._stored]
-
-    def take_stored(self) -> list[RunFile]:
-        """What was stored until now."""
-        with self._lock:
-            stored, self._stored = self._stored, []
-            return stored
-
-    def remove(self, files: Iterable[RunFile]) -> None:
-        """Remove the notes of files whose rows are on the disk by now."""
-        for file in files:
-            with self._lock:
-                note = self._waiting.pop(file, None)
-            if note is not None:
-                note.unlink(missing_ok=True)
-
-    def write(self, folder: Path | None, header: SpoolHeader, governance: Governance) -> None:
-        """Write the notes that are not written.
-
-        Args:
-            folder: The folder of the spool, None where there is no disk.
-            header: Where the run's rows belong.
-            governance: Knows secrets.
-        """
-        if folder is None:
-            return
-        with self._lock:
-            missing = [file for file, note in self._waiting.items() if note is None and file not in self._stored]
-        for file in missing:
-            with contextlib.suppress(OSError):
-                note = write_note(folder, header, replace(file, path=governance.text(file.path)), governance)
-                with self._lock:
-                    self._waiting[file] = note
-
-
-class Note(NamedTuple):
-    """What is kept of a file that the lake has not taken.
-
-    Attributes:
-        header: Where its row belongs.
-        file: The file.
-        remembered: The secrets that the process knew which wanted it stored.
-    """
-
-    header: SpoolHeader
-    file: RunFile
-    remembered: Remembered
-
-
-def write_note(folder: Path, header: SpoolHeader, file: RunFile, governance: Governance) -> Path:
-    """Write the note of one file; whoever reads it sees all of it.
-
-    Args:
-        folder: The folder of the spool.
-        header: Where the run's rows belong.
-        file: The file.
-        governance: Knows secrets.
-
-    Raises:
-        OSError: If the disk does not take it.
-    """
-    remembered = governance.remembered
-    # Names of files may hold secrets too: the file is found again by what is left of its path, and by a hash.
-    hidden = str(Path(*map(governance.without_secrets, Path(file.source).parts)))
-    note = {
-        # Its row gets a writer of its own: the same name in the lake however often it is sent.
-        "header": asdict(replace(header, writer=new_run_id(), number=0)),
-        "file": asdict(replace(file, source=hidden)),
-        "remembered": asdict(remembered),
-        "source_hash": None if hidden == file.source else slow_hash(file.source, remembered.salt),
-    }
-    text = json.dumps(note)
-    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}{NOTE_SUFFIX}"
-    newborn = path.with_suffix(".new")
-    newborn.write_text(text)
-    return newborn.replace(path)
-
-
-def read_note(path: Path) -> Note:
-    """The note of one file.
-
-    Raises:
-        OSError: If the note cannot be read.
-        ValueError: If it is damaged.
-    """
+def _looks(path: Path) -> tuple[int | None, int | None]:
+    """Size and time of the last change."""
     try:
-        note = json.loads(path.read_text())
-        header, remembered = SpoolHeader.from_dict(note["header"]), Remembered(**note.get("remembered", {}))
-        file, source_hash = RunFile(**note["file"]), note.get("source_hash")
-        return Note(
-            header, file if source_hash is None else _found_again(file, source_hash, remembered.salt), remembered
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable note of a file") from error
-
-
-def _found_again(file: RunFile, source_hash: str, salt: str) -> RunFile:
-    """The file whose path had secrets in it; as it is noted where there is none of that path, size and time."""
-    places = [Path()]
-    for part in Path(file.source).parts:
-        if REDACTED not in part:
-            places = [place / part for place in places]
-            continue
-        form = re.compile(".+".join(map(re.escape, part.split(REDACTED))), re.DOTALL)
-        places = [entry for place in places for entry in _entries(place) if form.fullmatch(entry.name)]
-    for place in places:
-        candidate = replace(file, source=str(place))
-        if candidate.as_it_is_now() == candidate and slow_hash(candidate.source, salt) == source_hash:
-            return candidate
-    return file
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
+        found = path.stat()
     except OSError:
-        return []
+        return None, None
+    return found.st_size, found.st_mtime_ns

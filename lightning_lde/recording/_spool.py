@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SPOOL_VARIABLE = "LDE_SPOOL_DIR"
 SUFFIX = ".spool"
 NOTE_SUFFIX = ".file"
+DONE_SUFFIX = ".done"
+KEPT_SUFFIX = ".kept"
+PART_SUFFIX = ".part"
 
 _LOCK = "lock"
 _NEWBORN_SUFFIX = ".new"
@@ -113,6 +116,10 @@ class SpoolFolder:
         root: The folder of all spools.
         writer: The run's id.
 
+    Attributes:
+        path: The folder.
+        device: The file system that it lies on.
+
     Raises:
         OSError: If the folder cannot be made or locked.
     """
@@ -121,6 +128,7 @@ class SpoolFolder:
         self.path = root / writer
         self._lock = _own(self.path)
         self._signed = time.monotonic()
+        self.device = os.fstat(self._lock).st_dev
 
     def new_file(self, header: SpoolHeader) -> SpoolFile:
         """Begin the file of one segment."""
@@ -337,6 +345,16 @@ def note_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{NOTE_SUFFIX}"))
 
 
+def done_files(folder: Path) -> list[Path]:
+    """Notes of files that the lake has, and of which a kept link may be left."""
+    return sorted(folder.glob(f"*{DONE_SUFFIX}"))
+
+
+def kept_files(folder: Path) -> list[Path]:
+    """Files that are kept in a folder until the lake has them, also halves of them."""
+    return sorted([*folder.glob(f"*{KEPT_SUFFIX}"), *folder.glob(f"*{PART_SUFFIX}")])
+
+
 def remove_stillborn(folder: Path) -> None:
     """Remove files whose process died before they had a header; nothing is in them. The folder must be locked."""
     for path in [*folder.glob(f"*{_NEWBORN_SUFFIX}"), *spool_files(folder)]:
@@ -351,7 +369,7 @@ def set_aside(path: Path) -> None:
 
 def remove_if_empty(folder: Path) -> None:
     """Remove a spool folder that holds nothing but its lock."""
-    if spool_files(folder) or note_files(folder):
+    if spool_files(folder) or note_files(folder) or done_files(folder) or kept_files(folder):
         return
     (folder / _LOCK).unlink(missing_ok=True)
     try:

@@ -13,7 +13,8 @@ from lightning_lde.lake import AbsorbedNumbers, HotFile, LakeStorage
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._known import secrets_around
-from lightning_lde.recording._run_files import RunFile, Stored, read_note, store_file
+from lightning_lde.recording._notes import finish_letting_go, let_go, read_note
+from lightning_lde.recording._run_files import RunFile, Stored, store_file
 from lightning_lde.recording._spool import (
     Rows,
     SpoolHeader,
@@ -83,6 +84,7 @@ def sync_spools(
             outcome = _send_file(path, open_lake, also_unchecked=also_unchecked)
             if outcome is not None:
                 yield outcome
+        finish_letting_go(folder)
         remove_if_empty(folder)
 
 
@@ -217,18 +219,19 @@ def _send_file(
         if lake.absorbed.is_erased(header.run_id):
             return _given_up(path, header)
         stored = Stored(None, f"{file.path} was changed before it could be stored, or is gone")
-        if file.as_it_is_now() == file:
+        found = file.find()
+        if found.is_as_given:
             missing = [] if also_unchecked else remembered.missing(lake.governance.known)
             if missing:
                 return SyncOutcome(path, header.run_id, header.lake, error=_that_it_waits(file, missing))
-            stored = store_file(lake.storage, file, lake.governance)
+            stored = store_file(lake.storage, file, found.place, lake.governance)
         refused: list[str] = []
         rows = [_rows_about(file, stored)]
         parcels = send_rows(lake.storage, header, rows, refused.append, lake.governance, lake.absorbed)
         sent = sum(count for _, count in parcels)
     except Exception as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
-    path.unlink(missing_ok=True)
+    let_go(path, file)
     return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused) or None)
 
 

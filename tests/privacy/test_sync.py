@@ -112,6 +112,8 @@ def test_a_file_is_stored_without_them_where_they_are_known(
 def test_a_file_that_is_gone_waits_for_nobody(tmp_path: Path, own_spool: Path) -> None:
     lake_path = left_behind(tmp_path, DB_PASSWORD=KNOWN)
     (tmp_path / "folder" / "state.pkl").unlink()
+    [kept] = own_spool.glob("*/*.kept")
+    kept.unlink()
     assert {outcome.error for outcome in sync(own_spool)} == {None}
     assert [place for place, data in all_bytes(lake_path) if KNOWN.encode() in data] == []
     assert list(own_spool.iterdir()) == []
@@ -122,8 +124,12 @@ def test_a_file_is_found_again_whose_path_holds_secrets(tmp_path: Path, own_spoo
     lake_path = left_behind(tmp_path, directory=f"of {token} and {KNOWN}", DB_PASSWORD=KNOWN)
     (tmp_path / "folder" / f"of {token} and another").mkdir()
     (tmp_path / "folder" / f"of {token} and another" / "state.pkl").write_bytes(b"of somebody else")
+    [kept] = own_spool.glob("*/*.kept")
+    # No copy: the same file under a second name.
+    assert kept.samefile(tmp_path / "folder" / f"of {token} and {KNOWN}" / "state.pkl")
     for word in (token.encode(), KNOWN.encode()):
-        assert [place for place, data in all_bytes(own_spool) if word in data] == []
+        found = [place for place, data in all_bytes(own_spool) if word in data]
+        assert [place for place in found if not place.endswith(".kept")] == []
     assert list(sync_spools(own_spool, lambda url, _: LakeStorage(url), also_unchecked=True)) != []
     [data] = stored(lake_path)
     assert pickle.loads(data) == {"note": KNOWN, "lr": 0.1}

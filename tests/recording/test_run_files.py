@@ -38,9 +38,7 @@ def left_by_a_run_without_a_lake(tmp_path: Path) -> Path:
     run = Recorder(in_the_way / "lake", project="p", system_metrics_every_s=None)
     run.start_segment("run")
     run.save_file(tmp_path / "last.ckpt", path="checkpoints/last.ckpt", kind="checkpoint", score=0.5)
-    with pytest.warns(
-        RecordingWarning, match=r"lde sync; .*must stay where they are until then: checkpoints/last\.ckpt"
-    ):
+    with pytest.warns(RecordingWarning, match=r"lde sync; .*are kept until then: checkpoints/last\.ckpt"):
         run.finish_segment("finished")
     in_the_way.unlink()
     return in_the_way / "lake"
@@ -62,10 +60,17 @@ def test_sync_stores_it(tmp_path: Path, own_spool: Path) -> None:
     assert "nothing to send" in CliRunner().invoke(app, ["sync"]).output
 
 
-@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"other weights")])
-def test_what_is_not_there_as_it_was_is_said_and_not_stored(tmp_path: Path, own_spool: Path, change: object) -> None:
+@pytest.mark.parametrize("is_written_over", [False, True])
+def test_what_is_not_there_as_it_was_is_said_and_not_stored(
+    tmp_path: Path, own_spool: Path, is_written_over: bool
+) -> None:
     lake_path = left_by_a_run_without_a_lake(tmp_path)
-    change(tmp_path / "last.ckpt")  # type: ignore[operator]
+    if is_written_over:
+        (tmp_path / "last.ckpt").write_bytes(b"other weights")
+    else:
+        (tmp_path / "last.ckpt").unlink()
+        for kept in own_spool.glob("*/*.kept"):
+            kept.unlink()
     assert {outcome.error for outcome in sync_spools(own_spool, LakeStorage)} == {None}
     assert artifacts(lake_path) == []
     [event] = Lake(lake_path).sql("select message from events where kind = 'artifact'").to_pylist()
