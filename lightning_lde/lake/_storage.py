@@ -68,6 +68,28 @@ class Snapshot:
         cold = [file.path for file in self.cold.get(table, ())]
         return cold + [file.path for file in self.files.get(table, ())]
 
+    def apart(self, table: str) -> tuple[list[str], list[str]]:
+        """Paths of the files of which nothing stands twice, in themselves or in two of them; and of all others."""
+        alone: list[str] = []
+        together: list[str] = []
+        for group in _overlapping(self.cold.get(table, ())):
+            is_alone = len(group) == 1 and group[0].is_distinct
+            (alone if is_alone else together).extend(file.path for file in group)
+        return alone, together + [file.path for file in self.files.get(table, ())]
+
+
+def _overlapping(files: Iterable[ColdFile]) -> list[list[ColdFile]]:
+    """Files in groups, each of which has other values in the first column of its order than the others have."""
+    groups: list[list[ColdFile]] = []
+    furthest = ""
+    for file in sorted(files, key=lambda file: (file.first or "", file.last or "")):
+        if groups and (file.first or "") <= furthest:
+            groups[-1].append(file)
+        else:
+            groups.append([file])
+        furthest = max(furthest, file.last or "")
+    return groups
+
 
 class _Cold(NamedTuple):
     """What one manifest says: the cold tables, hot files whose rows are in them, hashes of what was erased."""

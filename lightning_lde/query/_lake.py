@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_lde.errors import ArtifactNotFoundError, QueryError, RunNotFoundError, StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.query import _files
+from lightning_lde.query._engine import Engine
 from lightning_lde.query._ranking import ranked
 from lightning_lde.query._selection import curves
 from lightning_lde.query._views import create_views, tables_of
@@ -23,8 +24,6 @@ RETRY_FOR_S = 20.0
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.2
 
-# A name in a query means the lake's, never a Python variable that happens to be there.
-_DUCKDB_SETTINGS = {"autoinstall_known_extensions": False, "python_enable_replacements": False}
 # The user's seeds stay as they are.
 _CHANCE = random.SystemRandom()
 
@@ -56,6 +55,7 @@ class Lake:
     def __init__(self, url: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> None:
         self.storage = LakeStorage(url, storage_options)
         self.storage_options: dict[str, Any] = dict(storage_options or {})
+        self._engine = Engine()
 
     @property
     def url(self) -> str:
@@ -113,8 +113,7 @@ class Lake:
 
         tables = tables_of(query)
         snapshot = self.storage.snapshot()
-        with duckdb.connect(config=_DUCKDB_SETTINGS) as connection:
-            connection.execute("set TimeZone = 'UTC'")
+        with self._engine.connection(query) as connection:
             try:
                 create_views(connection, self.storage, snapshot, tables)
                 result = connection.sql(query, params=list(parameters) or None)

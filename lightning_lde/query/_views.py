@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning_lde.lake import LakeStorage, Snapshot, parquet_source, quoted
-from lightning_lde.schema import CONTENT_TABLES, HEARTBEATS_UNTIL_LOST, TABLES, RunStatus, arrow_schema
+from lightning_lde.lake import LakeStorage, Snapshot, quoted
+from lightning_lde.query._sources import Sources
+from lightning_lde.schema import CONTENT_TABLES, HEARTBEATS_UNTIL_LOST, TABLES, RunStatus
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,13 +17,14 @@ if TYPE_CHECKING:
 STORED = "stored"
 """The DuckDB schema with the rows as they are stored, every state of a run and every repetition."""
 
-_SAME_ROW = {
+_ONE_OF = {
     "artifacts": ("run_id, segment, path, object_id", "recorded_at"),
     "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index", "recorded_at"),
     "links": ("source_id, relation, target_id", "recorded_at"),
     "params": ("config_id, key", "type, value_text"),
+    "runs": ("run_id", "segment desc, revision desc"),
 }
-"""Tables that several runs may write the same row of: the columns that tell rows apart, and which row is shown."""
+"""Tables with several rows of which one is shown: the columns that tell apart what they are about, and their order."""
 
 
 def tables_of(query: str) -> list[str]:
@@ -45,43 +48,63 @@ def create_views(
         snapshot: The files to read.
         tables: Names of tables.
     """
+    sources = Sources(connection, storage, snapshot)
     connection.execute(f"create schema {STORED}")
     for table in tables:
-        connection.register(f"empty_{table}", arrow_schema(table).empty_table())
-        connection.execute(f"create view {STORED}.{table} as {_stored_rows(connection, storage, snapshot, table)}")
+        connection.execute(f"create view {STORED}.{table} as {sources.all(table)}")
     for table in tables:
-        connection.execute(f"create view {table} as {_logical_rows(connection, snapshot, table)}")
+        connection.execute(f"create view {table} as {_logical_rows(sources, table)}")
 
 
-def _stored_rows(connection: duckdb.DuckDBPyConnection, storage: LakeStorage, snapshot: Snapshot, table: str) -> str:
-    empty = f"select * from empty_{table}"
-    paths = snapshot.paths(table)
-    if not paths:
-        return empty
-    source = parquet_source(connection, f"remote_{table}", storage.store, paths)
-    return f"{empty} union all by name select * from {source}"
-
-
-def _logical_rows(connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, table: str) -> str:
+def _logical_rows(sources: Sources, table: str) -> str:
     if table == "runs":
-        return _present_runs()
-    if table == "metrics" and snapshot.paths("resumes"):
+        return _with_lost(_one_of(sources, table))
+    if table == "metrics" and sources.has("resumes"):
         return _valid_points()
-    if table == "artifacts" and snapshot.paths("placements"):
-        return _placed_artifacts()
-    if table in CONTENT_TABLES:
-        return _distinct_content(connection, table, CONTENT_TABLES[table])
-    if table in _SAME_ROW:
-        return _first_rows(table)
+    if table == "artifacts" and sources.has("placements"):
+        return _placed_artifacts(sources)
+    if table in CONTENT_TABLES or table in _ONE_OF:
+        return _one_of(sources, table)
     return f"select * from {STORED}.{table}"
 
 
-def _first_rows(table: str) -> str:
-    same, first = _SAME_ROW[table]
-    return f"select * from {STORED}.{table} qualify row_number() over (partition by {same} order by {first}) = 1"
+def _one_of(sources: Sources, table: str) -> str:
+    """One row for each thing that a table is about.
+
+    What was compacted is known to be so by itself, which spares comparing all of it. Other rows may be about the same
+    things as rows of cold files; then both are looked at together.
+    """
+    alone, together = sources.apart(table)
+    if together is None:
+        return f"select * from ({alone})"
+    columns = sources.columns(f"{STORED}.{table}") if table in CONTENT_TABLES else []
+    if alone is None:
+        return _reduced(table, f"({together})", columns)
+    first = (CONTENT_TABLES[table] if table in CONTENT_TABLES else _ONE_OF[table][0]).split(",")[0]
+    met = f"(select distinct {first} from ({together})) met on met.{first} is not distinct from one.{first}"
+    both = f"({together} union all by name select * from ({alone}) one semi join {met})"
+    return f"""
+        select * from ({alone}) one anti join {met}
+        union all by name
+        {_reduced(table, both, columns)}"""
 
 
-def _placed_artifacts() -> str:
+def _reduced(table: str, rows: str, columns: Sequence[str]) -> str:
+    if table in CONTENT_TABLES:
+        return _newest_facts(CONTENT_TABLES[table], rows, columns)
+    same, first = _ONE_OF[table]
+    return f"select * from {rows} qualify row_number() over (partition by {same} order by {first}) = 1"
+
+
+def _newest_facts(key: str, rows: str, columns: Sequence[str]) -> str:
+    # Every run writes the rows of its content; facts that a later row adds (a diversity) fill the gaps of earlier ones.
+    # The files' own columns, not the schema's: a newer writer has more of them.
+    facts = (f"arg_max({quoted(name)}, recorded_at) as {quoted(name)}" for name in columns)
+    newest = {name: fact for name, fact in zip(columns, facts, strict=True) if name not in {key, "recorded_at"}}
+    return f"select {', '.join([key, 'min(recorded_at) as recorded_at', *newest.values()])} from {rows} group by {key}"
+
+
+def _placed_artifacts(sources: Sources) -> str:
     """Files with the tier that they are in: a file that was stored again after it was moved is where it was stored."""
     same = "run_id, path, object_id"
     return f"""
@@ -91,19 +114,18 @@ def _placed_artifacts() -> str:
         stored as (select {same}, max(recorded_at) as stored_at from {STORED}.artifacts group by all),
         present as (select {same}, tier from placed join stored using ({same}) where moved_at >= stored_at)
         select a.* replace (coalesce(p.tier, a.tier) as tier)
-        from ({_first_rows("artifacts")}) a
+        from ({_one_of(sources, "artifacts")}) a
         left join present p on (p.run_id, p.path, p.object_id) = (a.run_id, a.path, a.object_id)"""
 
 
-def _present_runs() -> str:
+def _with_lost(rows: str) -> str:
     now_us = time.time_ns() // 1000
     silence_s = f"({now_us} - epoch_us(heartbeat_at)) / 1e6"
     return f"""
         select * replace (
             case when status = '{RunStatus.RUNNING}' and {silence_s} > {HEARTBEATS_UNTIL_LOST} * heartbeat_every_s
                  then '{RunStatus.LOST}' else status end as status)
-        from {STORED}.runs
-        qualify row_number() over (partition by run_id order by segment desc, revision desc) = 1"""
+        from ({rows})"""
 
 
 def _valid_points() -> str:
@@ -153,12 +175,3 @@ def _valid_points() -> str:
            or point.context = 'system'
            or (not abandoned and (
                 cut.until is null or point.time <= cut.until or (point.step < cut.step and again.run_id is null)))"""
-
-
-def _distinct_content(connection: duckdb.DuckDBPyConnection, table: str, key: str) -> str:
-    # Every run writes the rows of its content; facts that a later row adds (a diversity) fill the gaps of earlier ones.
-    # The files' own columns, not the schema's: a newer writer has more of them.
-    stored = [row[0] for row in connection.execute(f"describe {STORED}.{table}").fetchall()]
-    columns = [quoted(name) for name in stored if name not in {key, "recorded_at"}]
-    newest = ", ".join(f"arg_max({name}, recorded_at) as {name}" for name in columns)
-    return f"select {key}, min(recorded_at) as recorded_at, {newest} from {STORED}.{table} group by {key}"

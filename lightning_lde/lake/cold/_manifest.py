@@ -32,6 +32,7 @@ class ColdFile:
         first: The smallest value of its first column, which it is sorted by as far as possible.
         last: The largest.
         sha256: The hash of its bytes, None in manifests of versions that did not note it.
+        is_distinct: Whether it is known to hold nothing twice that readers show once, see docs/format.md.
     """
 
     path: str
@@ -41,6 +42,7 @@ class ColdFile:
     first: str | None = None
     last: str | None = None
     sha256: str | None = None
+    is_distinct: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,15 @@ def _absorbed(one: Mapping[str, Any]) -> Absorbed:
 
 def _entry(one: ColdFile) -> dict[str, Any]:
     entry = {"path": one.path, "rows": one.rows, "bytes": one.size_bytes, "first": one.first, "last": one.last}
-    return entry | ({"sha256": one.sha256} if one.sha256 is not None else {})
+    entry |= {"sha256": one.sha256} if one.sha256 is not None else {}
+    return entry | ({"distinct": True} if one.is_distinct else {})
 
 
 def _files(table: str, files: Iterable[Mapping[str, Any]]) -> tuple[ColdFile, ...]:
     return tuple(
         ColdFile(
-            one["path"], table, int(one["rows"]), int(one["bytes"]), one["first"], one["last"], one.get("sha256")
+            one["path"], table, int(one["rows"]), int(one["bytes"]), one["first"], one["last"],
+            sha256=one.get("sha256"), is_distinct=one.get("distinct") is True,
         )
         for one in files
     )  # fmt: skip

@@ -31,6 +31,15 @@ SORTED_BY = {
 }
 """The order of rows; files say the least and the greatest value of the first column."""
 
+TOLD_APART_BY = {
+    "runs": 1,
+    "params": 2,
+    "artifacts": 3,
+    "links": 3,
+    **dict.fromkeys(CONTENT_TABLES, 1),
+}
+"""Tables of which readers show some rows as one: so many columns of the order tell for certain that they do not."""
+
 _BATCH = 1 << 16
 
 
