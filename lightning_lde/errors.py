@@ -6,6 +6,7 @@ import logging
 import warnings
 
 __all__ = [
+    "ArchivedError",
     "ArtifactNotFoundError",
     "ConfigurationError",
     "DataError",
@@ -40,6 +41,16 @@ class LakeNotFoundError(LDEError, FileNotFoundError):
 
 class StoreError(LDEError, OSError):
     """The storage below a lake refused or failed an operation."""
+
+
+class ArchivedError(StoreError):
+    """A file lies in an archive and has to be asked for before it can be read.
+
+    Attributes:
+        state: In words: ``archived since …``, ``restoring``.
+    """
+
+    state: str = "archived"
 
 
 class RowsError(LDEError, ValueError):

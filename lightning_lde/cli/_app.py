@@ -20,6 +20,7 @@ from lightning_lde.cli._log_command import log
 from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._study_commands import correlate, report
+from lightning_lde.cli._tier_commands import restore, tier
 from lightning_lde.cli._top_command import top
 from lightning_lde.cli._variability import variability
 from lightning_lde.errors import LDEError
@@ -79,6 +80,8 @@ for command in (
     audit,
     compact,
     check,
+    tier,
+    restore,
     log,
     sync,
 ):

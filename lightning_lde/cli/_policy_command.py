@@ -78,6 +78,22 @@ def _is_change(word: str) -> bool:
     return bool(equals) and (key in Policy().settings() or key.startswith("tiers."))
 
 
+@policy.command()
+@click.argument("url", required=False)
+@click.option("--run", "word", metavar="RUN", help="Say of each file of this run where it goes, and why.")
+@_FORM
+@storage_options
+def explain(url: str | None, word: str | None, form: str, options: tuple[str, ...]) -> None:
+    """Say in words what the tiers would do to which files, and why; nothing is moved."""
+    from lightning_lde.cli._tier_words import explain_lake, explain_run
+
+    lake = open_lake(url, options)
+    if word is not None:
+        explain_run(lake.storage, lake.resolve_run(word), form)
+    else:
+        explain_lake(lake.storage, form)
+
+
 def _change_and_show(
     storage: LakeStorage,
     changes: tuple[str, ...],

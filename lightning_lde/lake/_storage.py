@@ -8,9 +8,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -37,7 +37,7 @@ from lightning_lde.lake.cold import (
 )
 from lightning_lde.lake.objects import Objects, References, StoredObject, references
 from lightning_lde.lake.stores import Store, open_store
-from lightning_lde.lake.tiers import require_apart
+from lightning_lde.lake.tiers import ColdRoot, Restoring, Tiering, cold_roots, require_apart, restore, tier
 from lightning_lde.policy import STRICTEST, Policy, new_policy, policy_of
 from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_arrow, utc_now
 from lightning_lde.tiering import TierPolicy, new_tier_id, tier_policy_of
@@ -128,6 +128,7 @@ class LakeStorage:
         # A manifest never changes: who knows the newest need not read it again.
         self._seen = _Cold(Manifest(), frozenset(), frozenset())
         self._objects: Objects | None = None
+        self._roots: list[ColdRoot] | None = None
 
     @property
     def url(self) -> str:
@@ -273,6 +274,7 @@ class LakeStorage:
         known = tiers if tiers.tier_id else replace(tiers, tier_id=new_tier_id())
         before = tier_policy_of(marker).settings()
         self.store.put(_layout.MARKER, _marker_bytes({**marker, "tiers": known.as_dict()}))
+        self._roots = None
         after = known.settings()
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         self.note_action("policy", {key: [before.get(key, ""), after.get(key, "")] for key in keys})
@@ -520,8 +522,74 @@ class LakeStorage:
         """Files by their content."""
         # Tests put another store in the place of the first.
         if self._objects is None or self._objects.places.store is not self.store:
-            self._objects = Objects(self.store)
+            self._objects = Objects(self.store, self._cold_roots)
         return self._objects
+
+    def _cold_roots(self) -> list[ColdRoot]:
+        """Where files may lie that are not in the lake's own root; read once, as where they are hardly ever changes."""
+        if self._roots is None:
+            self._roots = cold_roots(self.tiers(), self.store, self.given_options)
+        return self._roots
+
+    def tier(
+        self,
+        *,
+        now: datetime | None = None,
+        dry_run: bool = False,
+        project: str | None = None,
+        tell: Callable[[Tiering], None] | None = None,
+    ) -> Tiering:
+        """Bring files of runs to the cold root, or away, as the rules of the lake's tiers say; see docs/tiers.md.
+
+        Args:
+            now: Another moment than the present.
+            dry_run: Only say what would be done, and what it costs.
+            project: Only files of runs of this project.
+            tell: Called now and then with what was done so far.
+
+        Raises:
+            LakeNotFoundError: If there is no lake.
+            ConfigurationError: If the tiers cannot be understood, or there is no cold root for what shall go there.
+            StoreError: If a storage fails; what was done until then stays done.
+        """
+        done = tier(self, now=now, dry_run=dry_run, project=project, tell=tell)
+        if not (done.is_dry_run or done.was_busy):
+            self.note_action("tier", done.details())
+        return done
+
+    def restore(
+        self,
+        run_ids: Collection[str],
+        *,
+        match: str = "*",
+        days: int = 7,
+        retrieval: str = "Standard",
+        dry_run: bool = False,
+        wait: bool = False,
+        tell: Callable[[Restoring], None] | None = None,
+    ) -> Restoring:
+        """Bring cold files of runs back into the lake's own root; what is archived is asked for.
+
+        Args:
+            run_ids: Whole ids.
+            match: Only files whose path this glob means.
+            days: For how many days archived objects are asked for.
+            retrieval: How fast: ``Bulk``, ``Standard`` or ``Expedited``.
+            dry_run: Only say what is where.
+            wait: Go on until all is back.
+            tell: Called after each look.
+
+        Raises:
+            LakeNotFoundError: If there is no lake.
+            ConfigurationError: If an argument cannot work.
+            StoreError: If a storage fails; what was done until then stays done.
+        """
+        done = restore(
+            self, run_ids, match=match, days=days, retrieval=retrieval, dry_run=dry_run, wait=wait, tell=tell
+        )
+        if not (done.is_dry_run or done.was_busy):
+            self.note_action("restore", {"runs": len(run_ids), **done.details()})
+        return done
 
     def put_artifact(self, source: Path) -> StoredObject:
         """Store a file of any size: a large one in chunks, of which each is stored once.

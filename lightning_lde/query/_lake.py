@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.errors import ArtifactNotFoundError, QueryError, RunNotFoundError, StoreError
+from lightning_lde.errors import ArchivedError, ArtifactNotFoundError, QueryError, RunNotFoundError, StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.query import _files
 from lightning_lde.query._engine import Engine
+from lightning_lde.query._placed import why_unreadable
 from lightning_lde.query._ranking import ranked
 from lightning_lde.query._selection import curves
 from lightning_lde.query._views import create_views, tables_of
@@ -280,16 +281,21 @@ class Lake:
 
         Raises:
             RunNotFoundError: If there is no such run.
-            ArtifactNotFoundError: If the run has no file of that path.
+            ArtifactNotFoundError: If the run has no file of that path, or it was deleted.
+            ArchivedError: If it is in an archive.
         """
         run_id = self.resolve_run(run)
         rows = self.sql(
-            "select object_id, recipe from artifacts where run_id = ? and path = ? order by recorded_at desc limit 1",
+            "select object_id, recipe, tier from artifacts where run_id = ? and path = ? "
+            "order by recorded_at desc limit 1",
             [run_id, path],
         ).to_pylist()
         if not rows:
             raise ArtifactNotFoundError(f"run {run_id} has no file {path!r}: `lde show {self.url} {run_id}` lists them")
-        return self.storage.get_object(rows[0]["object_id"], rows[0]["recipe"])
+        try:
+            return self.storage.get_object(rows[0]["object_id"], rows[0]["recipe"])
+        except (ArchivedError, FileNotFoundError) as error:
+            raise why_unreadable(self, run_id, path, rows[0], error) from error
 
 
 class _FileVanishedError(Exception):

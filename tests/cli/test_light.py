@@ -33,6 +33,8 @@ WORDS = {
     "audit": ["LAKE"],
     "compact": ["LAKE"],
     "check": ["LAKE"],
+    "tier": ["LAKE"],
+    "restore": ["LAKE", "run 0"],
     "log": ["LAKE"],
     "sync": ["SPOOL"],
 }

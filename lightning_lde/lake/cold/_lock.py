@@ -25,64 +25,67 @@ class Lock:
     Args:
         store: Where the lake is.
         owner: Tells who holds it.
+        path: The lock's file.
     """
 
-    def __init__(self, store: Store, owner: str) -> None:
+    def __init__(self, store: Store, owner: str, path: str = PATH) -> None:
         self._store = store
         self._owner = owner
+        self._path = path
 
     def renew(self) -> None:
         """Hold it for as long again."""
-        self._store.put(PATH, _content(self._owner))
+        self._store.put(self._path, _content(self._owner))
 
 
 @contextlib.contextmanager
-def held(store: Store) -> Iterator[Lock | None]:
+def held(store: Store, path: str = PATH) -> Iterator[Lock | None]:
     """Hold the lock; None where somebody else does.
 
     Args:
         store: Where the lake is.
+        path: The lock's file.
     """
     owner = new_run_id()
-    if not _take(store, owner):
+    if not _take(store, owner, path):
         yield None
         return
     try:
-        yield Lock(store, owner)
+        yield Lock(store, owner, path)
     finally:
         # Where it cannot be given back it runs out.
         with contextlib.suppress(StoreError, OSError):
-            if _read(store)[0] == owner:
-                store.delete(PATH)
+            if _read(store, path)[0] == owner:
+                store.delete(path)
 
 
 def is_held(store: Store) -> bool:
     """Whether a maintenance job is at work."""
     try:
-        return _read(store)[1] > utc_now()
+        return _read(store, PATH)[1] > utc_now()
     except FileNotFoundError:
         return False
 
 
-def _take(store: Store, owner: str) -> bool:
-    if store.create(PATH, _content(owner)):
+def _take(store: Store, owner: str, path: str) -> bool:
+    if store.create(path, _content(owner)):
         return True
     with contextlib.suppress(FileNotFoundError):
-        _, until = _read(store)
+        _, until = _read(store, path)
         if until > utc_now():
             return False
-    store.put(PATH, _content(owner))
-    return _read(store)[0] == owner
+    store.put(path, _content(owner))
+    return _read(store, path)[0] == owner
 
 
 def _content(owner: str) -> bytes:
     return json.dumps({"owner": owner, "until": (utc_now() + HELD_FOR).isoformat()}).encode()
 
 
-def _read(store: Store) -> tuple[str, datetime]:
+def _read(store: Store, path: str) -> tuple[str, datetime]:
     """Who holds it, and until when; nobody where it is damaged."""
     try:
-        content = json.loads(store.get(PATH))
+        content = json.loads(store.get(path))
         return content["owner"], datetime.fromisoformat(content["until"])
     except (ValueError, KeyError, TypeError):
         return "", datetime.fromtimestamp(0, utc_now().tzinfo)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -11,7 +12,7 @@ from lightning_lde.errors import StoreError
 from lightning_lde.lake import _layout
 from lightning_lde.lake.objects._condemned import Look, look, newer
 from lightning_lde.lake.objects._get import ChunkedFile, beside, check_hash, copy_to, in_order, read_recipe
-from lightning_lde.lake.objects._places import Places
+from lightning_lde.lake.objects._places import Elsewhere, Places
 from lightning_lde.lake.objects._put import StoredObject, Writer
 from lightning_lde.lake.objects._recipe import WHOLE
 from lightning_lde.lake.stores import Store
@@ -25,13 +26,14 @@ class Objects:
 
     Args:
         store: The lake's store.
+        elsewhere: Says where else files may lie.
 
     Attributes:
         places: Where they lie.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.places = Places(store)
+    def __init__(self, store: Store, elsewhere: Callable[[], Iterable[Elsewhere]] = tuple) -> None:
+        self.places = Places(store, elsewhere)
         self._known: dict[str, int] = {}
         self._look = Look()
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
 from lightning_lde.errors import ArtifactNotFoundError
 from lightning_lde.lake._layout import OBJECTS
 from lightning_lde.lake.objects._codec import decode
@@ -15,15 +19,29 @@ def chunk_path(name: str) -> str:
     return f"{CHUNKS}{name[:2]}/{name}"
 
 
+class Elsewhere(Protocol):
+    """Another place where files of the same paths may lie, as a cold root."""
+
+    def get(self, path: str) -> bytes:
+        """The bytes of a file; `FileNotFoundError` if it is not there."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Delete a file; one that is not there is no error."""
+        ...
+
+
 class Places:
-    """The files below ``objects/`` and ``chunks/``.
+    """The files below ``objects/`` and ``chunks/``: in the lake's own root, or in a cold one.
 
     Args:
         store: The lake's store.
+        elsewhere: Says where else they may lie; it is asked for what is not in the store.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, elsewhere: Callable[[], Iterable[Elsewhere]] = tuple) -> None:
         self.store = store
+        self._elsewhere = elsewhere
 
     def fetch(self, path: str) -> bytes:
         """The bytes of a file.
@@ -33,17 +51,26 @@ class Places:
 
         Raises:
             FileNotFoundError: If it is not there.
+            ArchivedError: If it is in a cold root and has to be asked for.
             StoreError: If it cannot be read.
         """
-        return self.store.get(path)
+        try:
+            return self.store.get(path)
+        except FileNotFoundError:
+            for place in self._elsewhere():
+                with contextlib.suppress(FileNotFoundError):
+                    return place.get(path)
+            raise
 
     def size(self, path: str) -> int | None:
-        """The size of a file, None where there is none."""
+        """The size of a file in the lake's own root, None where there is none: what is cold is to be stored again."""
         return self.store.size(path)
 
     def remove(self, path: str) -> None:
-        """Delete a file; one that is not there is no error."""
+        """Delete a file everywhere; one that is not there is no error."""
         self.store.delete(path)
+        for place in self._elsewhere():
+            place.remove(path)
 
     def chunk(self, name: str) -> bytes:
         """The content of a chunk, verified.

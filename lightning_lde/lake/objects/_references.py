@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lightning_lde.errors import StoreError
@@ -14,6 +15,7 @@ from lightning_lde.lake import _layout
 from lightning_lde.lake.objects._get import read_recipe
 from lightning_lde.lake.objects._places import Places, chunk_path
 from lightning_lde.lake.objects._recipe import WHOLE
+from lightning_lde.schema import Tier
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,10 +68,12 @@ class References:
     Attributes:
         holdings: The files of runs.
         others: The paths of other objects: snapshots of code, manifests of data, random states.
+        deleted: Files of runs that the lake's tiers had deleted: their rows are there, their bytes may go.
     """
 
     holdings: tuple[Holding, ...]
     others: frozenset[str]
+    deleted: tuple[Holding, ...] = ()
 
     @property
     def paths(self) -> set[str]:
@@ -117,7 +121,35 @@ def _read(storage: LakeStorage, snapshot: Snapshot) -> References:
     paths = {name: _layout.object_path(name) for name in others if "-" not in name}
     # What a table of a newer version names may be either.
     chunks = {chunk_path(name) for name in others}
-    return References(_holdings(storage.objects.places, sorted(rows)), frozenset({*paths.values(), *chunks}))
+    gone = _deleted(storage, snapshot)
+    holdings = _holdings(storage.objects.places, sorted(rows))
+    kept = tuple(one for one in holdings if (one.run_id, one.path, one.object_id) not in gone)
+    deleted = tuple(one for one in holdings if (one.run_id, one.path, one.object_id) in gone)
+    return References(kept, frozenset({*paths.values(), *chunks}), deleted)
+
+
+def _deleted(storage: LakeStorage, snapshot: Snapshot) -> set[tuple[str, str, str]]:
+    """Run, path and object of files that the tiers had deleted, and that were not stored again."""
+    newest: dict[tuple[str, str, str], tuple[datetime, str]] = {}
+    for key, at, tier in _dated(storage, snapshot.paths("placements"), "tier"):
+        newest[key] = max((at, tier), newest.get(key, (at, tier)))
+    gone = {key: at for key, (at, tier) in newest.items() if tier == Tier.DELETED}
+    if gone:
+        for key, at, _ in _dated(storage, snapshot.paths(_ARTIFACTS), "path"):
+            if key in gone and at > gone[key]:
+                del gone[key]
+    return set(gone)
+
+
+def _dated(
+    storage: LakeStorage, paths: Iterable[str], column: str
+) -> Iterator[tuple[tuple[str, str, str], datetime, str]]:
+    """Of rows about files which file, when, and one more column."""
+    names = ("run_id", "path", "object_id", "recorded_at", column)
+    for part in _tables(storage, paths, names):
+        columns = [part.column(name).to_pylist() for name in names]
+        for run_id, path, object_id, at, value in zip(*columns, strict=True):
+            yield (run_id, path, object_id), at, value
 
 
 def _tables(storage: LakeStorage, paths: Iterable[str], columns: Sequence[str] | None) -> Iterator[pa.Table]:
