@@ -23,6 +23,7 @@ LARGEST_PICKLE_BYTES = 64 << 20
 
 TOO_LARGE = f"pickle above {LARGEST_PICKLE_BYTES >> 20} MiB"
 DAMAGED = "damaged or encrypted"
+ARCHIVED = "in an archive: `lde restore` brings it back"
 UNKNOWN = "neither text, pickle, checkpoint nor table"
 
 _HEAD = 4096

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from lightning_lde.audit._findings import Finding, Skipped, distinct
-from lightning_lde.audit._objects import DAMAGED, Objects, opened
+from lightning_lde.audit._objects import ARCHIVED, DAMAGED, Objects, opened
 from lightning_lde.audit._texts import Texts
-from lightning_lde.errors import StoreError
+from lightning_lde.errors import ArchivedError, StoreError
 from lightning_lde.lake import WHOLE, ColdFile, HotFile, LakeStorage
 from lightning_lde.recording import Rows, blocks_to_tables, spooled
 
@@ -70,16 +70,19 @@ def audit_lake(storage: LakeStorage, *, tell: Tell | None = None, skip: Skip | N
         done += 1
         if tell:
             tell(done, total)
-    for object_id, recipe in artifacts.recipes.items():
-        place = f"chunks/{object_id}"
+    listed = {stored.path.rsplit("/", 1)[-1] for stored in stored_objects}
+    for object_id, recipe in artifacts.apart(listed):
+        place = f"{'objects' if recipe == WHOLE else 'chunks'}/{object_id}"
         try:
             with storage.open_object(object_id, recipe) as content:
                 size_bytes = content.seek(0, io.SEEK_END)
                 content.seek(0)
                 yield from distinct(objects.in_file(content, size_bytes, artifacts.owners[object_id], place))
         except FileNotFoundError:
-            # Erased, or in another tier.
+            # Erased, or deleted by the lake's tiers.
             pass
+        except ArchivedError:
+            (skip or _forget)(Skipped(place, ARCHIVED))
         except StoreError:
             (skip or _forget)(Skipped(place, DAMAGED))
         done += 1
@@ -112,6 +115,11 @@ class _Artifacts:
             if recipe != WHOLE:
                 self.recipes[object_id] = recipe
         return len(self.recipes) - before
+
+    def apart(self, listed: Container[str]) -> list[tuple[str, str]]:
+        """Ids and recipes of files that are in chunks, or not among the objects in the lake's own root."""
+        whole = (one for one in self.owners if one not in self.recipes and one not in listed)
+        return [*((one, WHOLE) for one in whole), *self.recipes.items()]
 
 
 def audit_spool(root: Path, *, skip: Skip | None = None) -> Iterator[Finding]:

@@ -525,6 +525,19 @@ class LakeStorage:
             self._objects = Objects(self.store, self._cold_roots)
         return self._objects
 
+    def use_root(self, url: str) -> None:
+        """Keep in mind that files are written to a cold root: from then on it has to be there.
+
+        Args:
+            url: Its address.
+        """
+        tiers = self.tiers()
+        if url not in tiers.used_roots:
+            marker = json.loads(self.store.get(_layout.MARKER))
+            known = replace(tiers, used_roots=(*tiers.used_roots, url)).as_dict()
+            self.store.put(_layout.MARKER, _marker_bytes({**marker, "tiers": known}))
+            self._roots = None
+
     def _cold_roots(self) -> list[ColdRoot]:
         """Where files may lie that are not in the lake's own root; read once, as where they are hardly ever changes."""
         if self._roots is None:

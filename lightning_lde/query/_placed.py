@@ -30,6 +30,9 @@ def why_unreadable(lake: Lake, run_id: str, path: str, row: Mapping[str, Any], e
         return ArchivedError(
             f"{path} of run {run_id} is {error.state}: `lde restore {lake.url} {run_id}` brings it back"
         )
+    if row["tier"] == Tier.COLD:
+        roots = ", ".join(lake.storage.tiers().roots)
+        return ArtifactNotFoundError(f"{path} of run {run_id} is cold, and not to be found in {roots}: is it there?")
     if row["tier"] != Tier.DELETED:
         return error
     [placed] = lake.sql(_PLACED, [run_id, path, row["object_id"]]).to_pylist()

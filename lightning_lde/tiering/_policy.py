@@ -13,7 +13,7 @@ from lightning_lde.errors import ConfigurationError
 from lightning_lde.tiering._prices import NAMES, Prices, checked_price, list_prices, with_changes
 from lightning_lde.tiering._rules import Rule
 
-_KNOWN = ("id", "cold", "storage_class", "former", "rules", "prices")
+_KNOWN = ("id", "cold", "storage_class", "former", "used", "rules", "prices")
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://.")
 _CLASS = re.compile(r"^[A-Z][A-Z_]*$")
 _PRICE = "tiers.prices."
@@ -29,6 +29,7 @@ class TierPolicy:
         rules: In their order; the first that means a file decides.
         prices: Prices that differ from the list.
         former_roots: Addresses that were the cold root before: files may lie there still.
+        used_roots: Roots that were written to, so that one that is not there is not taken for an empty one.
         tier_id: Tells cold roots of different lakes apart.
         problem: Why the tiers cannot be understood, None where they can: then nothing is moved, and what was is read.
         unknown: Keys of newer versions, which are kept.
@@ -39,6 +40,7 @@ class TierPolicy:
     rules: tuple[Rule, ...] = ()
     prices: Mapping[str, float | str] = field(default_factory=dict)
     former_roots: tuple[str, ...] = ()
+    used_roots: tuple[str, ...] = ()
     tier_id: str = ""
     problem: str | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class TierPolicy:
             "cold": self.cold_root,
             "storage_class": self.storage_class,
             "former": list(self.former_roots),
+            "used": list(self.used_roots),
             "rules": [rule.as_dict() for rule in self.rules],
             "prices": dict(self.prices),
         }
@@ -65,6 +68,7 @@ class TierPolicy:
         return {
             "tiers.cold": self.cold_root or "",
             "tiers.storage_class": self.storage_class or "",
+            **({"tiers.former": ", ".join(self.former_roots)} if self.former_roots else {}),
             **{f"tiers.rule.{number}": str(rule) for number, rule in enumerate(self.rules, 1)},
             **{f"{_PRICE}{name}": str(value) for name, value in sorted(self.prices.items())},
         }
@@ -72,13 +76,14 @@ class TierPolicy:
     @staticmethod
     def is_setting(key: str) -> bool:
         """Whether a key is one of ``changed``."""
-        return key in {"tiers.cold", "tiers.storage_class"} or key in {_PRICE + name for name in NAMES}
+        return key in {"tiers.cold", "tiers.former", "tiers.storage_class"} or key in {_PRICE + name for name in NAMES}
 
     def changed(self, key: str, value: str) -> TierPolicy:
         """The tiers with one setting changed.
 
         Args:
-            key: ``tiers.cold``, ``tiers.storage_class`` or ``tiers.prices.NAME``.
+            key: ``tiers.cold``, ``tiers.storage_class``, ``tiers.prices.NAME``, or ``tiers.former``, which can only be
+                emptied: then former cold roots are forgotten, and with them what lies there.
             value: Its value; an empty one takes the setting away.
 
         Raises:
@@ -87,6 +92,10 @@ class TierPolicy:
         self.require_understood()
         if key == "tiers.cold":
             return self._with_root(checked_root(value) if value else None)
+        if key == "tiers.former":
+            if value:
+                raise ConfigurationError("tiers.former can only be emptied: tiers.former=")
+            return replace(self, former_roots=(), used_roots=tuple(set(self.used_roots) & {self.cold_root or ""}))
         if key == "tiers.storage_class":
             return replace(self, storage_class=_checked_class(value or None))
         if key.startswith(_PRICE):
@@ -169,13 +178,22 @@ def tier_policy_of(marker: Mapping[str, Any]) -> TierPolicy:
 
 def _roots(found: Mapping[str, Any]) -> TierPolicy:
     """What is needed to read cold files, whatever the rest says."""
-    cold, former = found.get("cold"), found.get("former") or ()
+    cold = found.get("cold")
     problem = None
     if cold is not None and not _is_absolute(cold):
         cold, problem = None, f"cold is {cold!r}, no absolute address"
-    known = tuple(one for one in former if _is_absolute(one)) if isinstance(former, list) else ()
-    unknown = {key: value for key, value in found.items() if key not in _KNOWN}
-    return TierPolicy(cold, None, (), {}, known, str(found.get("id") or ""), problem, unknown)
+    return TierPolicy(
+        cold_root=cold,
+        former_roots=_addresses(found.get("former")),
+        used_roots=_addresses(found.get("used")),
+        tier_id=str(found.get("id") or ""),
+        problem=problem,
+        unknown={key: value for key, value in found.items() if key not in _KNOWN},
+    )
+
+
+def _addresses(found: Any) -> tuple[str, ...]:
+    return tuple(one for one in found if _is_absolute(one)) if isinstance(found, list) else ()
 
 
 def checked_root(address: str) -> str:

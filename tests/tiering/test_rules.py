@@ -100,6 +100,9 @@ def test_former_roots_are_remembered() -> None:
         tiers = tiers.changed("tiers.cold", root)
     assert tiers.cold_root is None
     assert set(tiers.roots) == {"s3://b/one", "s3://b/two"}
+    assert tiers.changed("tiers.former", "").roots == ()
+    with pytest.raises(ConfigurationError, match="only be emptied"):
+        tiers.changed("tiers.former", "s3://b/x")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ def tier(
             f"`lde policy set {storage.url} tiers.cold=FOLDER_OR_URL`"
         )
     roots = cold_roots(tiers, storage.store, storage.given_options)
+    for root in roots:
+        root.require_there()
     if dry_run:
         return _Job(storage, tiers, roots, project).look(now or utc_now())
     with held(storage.store, LOCK) as lock:
@@ -73,6 +75,7 @@ def tier(
             return Tiering(was_busy=True)
         if tiers.cold_root is not None:
             roots[0].claim(tiers.tier_id)
+            storage.use_root(tiers.cold_root)
         return _Job(storage, tiers, roots, project, lock, tell).run(now or utc_now())
 
 

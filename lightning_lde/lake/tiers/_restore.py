@@ -67,6 +67,8 @@ def restore(
     if days < 1:
         raise ConfigurationError(f"days is {days}: archived objects are asked for at least one day")
     roots = cold_roots(storage.tiers(), storage.store, storage.given_options)
+    for root in roots:
+        root.require_there()
     total = Restoring(is_dry_run=dry_run)
     while True:
         with held(storage.store, LOCK) as lock:

@@ -29,10 +29,19 @@ class ColdRoot:
         url: Its absolute address.
         storage_class: What files are stored as, where it is on S3.
         options: fsspec's options for the protocol.
+        is_used: Whether the lake has written to it before.
     """
 
-    def __init__(self, url: str, storage_class: str | None = None, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        storage_class: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        is_used: bool = False,
+    ) -> None:
         self.url = url
+        self.is_used = is_used
         self.storage_class = storage_class if _is_s3(url) else None
         self._options = dict(options or {})
         self.store = self._opened()
@@ -126,11 +135,36 @@ class ColdRoot:
             raise
 
     def remove(self, path: str) -> None:
-        """Delete a file; one that is not there is no error."""
+        """Delete a file; one that is not there is no error.
+
+        Raises:
+            StoreError: If the root itself is not there.
+        """
+        self.require_there()
         self.store.delete(path)
 
+    def require_there(self) -> None:
+        """Make sure that a root that was written to is there; one that is not would look like an empty one.
+
+        Raises:
+            StoreError: If it is not.
+        """
+        if self.is_used and not self._is_there:
+            raise StoreError(
+                f"the cold root {self.url} is not there, or is not this lake's: bring it back, then try again"
+            )
+
+    @cached_property
+    def _is_there(self) -> bool:
+        return open_store(self.url, self._options).exists(MARKER)
+
     def size(self, path: str) -> int | None:
-        """The size of a file in bytes, None if there is none of that name."""
+        """The size of a file in bytes, None if there is none of that name.
+
+        Raises:
+            StoreError: If the root itself is not there.
+        """
+        self.require_there()
         return self.store.size(path)
 
     def state(self, path: str) -> ObjectState:
@@ -202,8 +236,14 @@ def cold_roots(tiers: TierPolicy, hot: Store, options: Mapping[str, Any]) -> lis
     """
     for url in tiers.roots:
         require_apart(hot.absolute_url, url)
+    mine = _protocol(hot.absolute_url)
     return [
-        ColdRoot(url, tiers.storage_class, options if _protocol(url) == _protocol(hot.absolute_url) else {})
+        ColdRoot(
+            url,
+            tiers.storage_class,
+            options if _protocol(url) == mine else {},
+            is_used=url in tiers.used_roots,
+        )
         for url in tiers.roots
     ]
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from lightning_lde import Lake
-from lightning_lde.errors import ConfigurationError
+from lightning_lde.audit import audit_lake
+from lightning_lde.errors import ConfigurationError, StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.lake.tiers import Amount
+from lightning_lde.schema import Artifact, utc_now
 from tests.conftest import S3Server
 from tests.lake.tiers.lakes import LONG_AGO, Filled, fill
 
@@ -127,8 +129,6 @@ def test_a_file_that_is_stored_again_after_its_deletion_is_there(lake: Filled, t
     lake.storage.tier()
     run = lake.runs[1]
     [row] = [row for row in lake.storage.rows_of_run("artifacts", run, project="p") if row["path"] == BEST]
-    from lightning_lde.schema import Artifact, utc_now
-
     (tmp_path / "again").write_bytes(lake.contents[run, BEST])
     stored = lake.storage.put_artifact(tmp_path / "again")
     again = {**row, "recipe": stored.recipe, "recorded_at": utc_now()}
@@ -145,9 +145,36 @@ def test_metadata_is_answered_without_the_cold_root(lake: Filled, cold: Path) ->
     assert opened.sql("select count(*) as n from metrics").to_pylist() == [{"n": 6}]
     assert opened.runs("run_id = ?", [run]).num_rows == 1
     assert len(opened.sql("select * from artifacts where run_id = ?", [run])) == 5
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="is cold, and not to be found in"):
         opened.read_artifact(run, OTHERS[0])
+    for action in (lake.storage.tier, lambda: lake.storage.restore([run])):
+        with pytest.raises(StoreError, match="is not there, or is not this lake's"):
+            action()
+    places = opened.storage.objects.places
+    with pytest.raises(StoreError, match="is not there"):
+        # Nobody may believe that something was erased which is on a disk in a cupboard.
+        places.remove("objects/00/x")
+    assert not cold.exists()
     assert opened.read_artifact(run, BEST) == lake.contents[run, BEST]
+
+
+def test_what_is_cold_is_audited_and_removed_with_the_rest(lake: Filled, tmp_path: Path, cold: Path) -> None:
+    secret = b"api_key = sk_live_51MzqX8kP2vTn9RbW4hJcYdLf"
+    (tmp_path / "secret").write_bytes(secret)
+    row = lake.storage.rows_of_run("artifacts", lake.runs[0], project="p")[0]
+    stored = lake.storage.put_artifact(tmp_path / "secret")
+    row |= {"path": "notes.txt", "kind": "notes", "object_id": stored.object_id, "size_bytes": len(secret)}
+    lake.storage.add_records("artifacts", [Artifact(**row)], project="p")
+    found = {one.fingerprint for one in audit_lake(lake.storage)}
+    assert found
+    set_tiers(lake.storage, str(cold), "kind=notes to=cold")
+    assert lake.storage.tier().removed.n == 1
+    assert {one.fingerprint for one in audit_lake(lake.storage)} == found
+    places, [path] = lake.storage.objects.places, stored.paths
+    assert (places.size(path), places.size_anywhere(path)) == (None, len(secret))
+    places.remove(path)
+    assert places.size_anywhere(path) is None
+    assert not below(cold)
 
 
 def test_a_damaged_or_missing_object_stays_and_is_said(lake: Filled, lake_path: Path, cold: Path) -> None:
