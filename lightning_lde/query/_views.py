@@ -18,7 +18,7 @@ STORED = "stored"
 """The DuckDB schema with the rows as they are stored, every state of a run and every repetition."""
 
 _ONE_OF = {
-    "artifacts": ("run_id, segment, path, object_id", "recorded_at"),
+    "artifacts": ("run_id, segment, path, object_id", "recorded_at desc"),
     "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index", "recorded_at"),
     "links": ("source_id, relation, target_id", "recorded_at"),
     "params": ("config_id, key", "type, value_text"),

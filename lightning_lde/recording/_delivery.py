@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from lightning_lde.capture import redact_text
 from lightning_lde.errors import RecordingWarning, tell
-from lightning_lde.lake import LakeStorage
+from lightning_lde.lake import LakeStorage, StoredObject
 from lightning_lde.recording._journal import Journal
 from lightning_lde.recording._keeping import Keeper
-from lightning_lde.recording._outbox import Outbox
 from lightning_lde.recording._run_files import RunFile, Stored, store_latest
 from lightning_lde.recording._sender import Sender
 from lightning_lde.recording._spool import spool_root
@@ -44,6 +43,7 @@ class Delivery:
         # Beside this run's rows: however many there are, they hold up no heartbeat.
         self._orphans = Sender("lde-orphans")
         self._orphans_sent = False
+        self._records: dict[RunFile, Callable[[RunFile, Stored], None]] = {}
         self._closed = False
         self._warned = False
         self._refused = ""
@@ -60,21 +60,24 @@ class Delivery:
             file: The file, as it is now.
             record: Called with what became of it, unless somebody else stores it.
         """
-        notes, kept = self._journal.notes, self._keeper.keep(file)
+        kept = self._keeper.keep(file)
+        self._journal.notes.add(kept)
+        self._files.add(lambda: self._store(kept, record))
 
-        def store() -> None:
-            self._writer.open()
-            again = functools.partial(notes.is_given_again, kept)
-            stored = store_latest(self._storage, kept, self._journal.governance, again)
-            if self._journal.owns(kept):
-                record(kept, stored)
-            else:
-                # Somebody has taken the note, and the row is theirs.
-                notes.forget(kept)
-                self._keeper.let_go(kept)
-
-        notes.add(kept)
-        self._files.add(store)
+    def _store(self, file: RunFile, record: Callable[[RunFile, Stored], None]) -> None:
+        self._writer.open()
+        notes = self._journal.notes
+        if self._writer.is_erased:
+            self._let_go(file)
+            return
+        stored = store_latest(self._storage, file, self._journal.governance, lambda: notes.is_given_again(file))
+        if not self._journal.owns(file):
+            # Somebody has taken the note, and the row is theirs.
+            notes.forget(file)
+            self._keeper.let_go(file)
+            return
+        self._records[file] = record
+        record(file, stored)
 
     def write(
         self, name: str, write: Callable[[Path, Callable[[str], str]], None], take: Callable[[str], None]
@@ -123,7 +126,7 @@ class Delivery:
         What is not sent by then is left on the disk, to whoever sends what dead runs have left.
         """
         deadline = time.monotonic() + timeout_s
-        sent = self._rows.drain(timeout_s=timeout_s, patience_s=patience_s)
+        sent = self._wait_for_both(deadline, patience_s)
         if sent:
             # Small files read as well: whether they are merged in time is not a matter of completeness.
             self._rows.add(self._merge)
@@ -138,6 +141,15 @@ class Delivery:
             what = "rows that can never be written, or that were damaged on the disk,"
             self._refused = f"{what} were put aside, as *.refused in {spool_root()}"
         return sent and not refused
+
+    def _wait_for_both(self, deadline: float, patience_s: float) -> bool:
+        """Wait for rows, then for the second look at files; what that stores again has rows, which come last."""
+        while True:
+            sent = self._rows.drain(timeout_s=deadline - time.monotonic(), patience_s=patience_s)
+            # Where that fails the notes stay, and somebody else looks.
+            looked = sent and self._files.drain(timeout_s=deadline - time.monotonic(), patience_s=patience_s)
+            if not looked or self._rows.is_idle:
+                return sent
 
     def complain(self, run_id: str, reason: object, *, raises: bool) -> None:
         """Say that a run is not completely in the lake, and how to send the rest.
@@ -176,17 +188,38 @@ class Delivery:
     def _send(self) -> None:
         outbox = self._journal.outbox
         self._writer.send(outbox)
-        self._let_go_of_files(outbox)
+        sent = deque(self._journal.notes.take_sent(outbox.last_sent))
+        if sent:
+            # Beside the rows: it may take a request for each chunk of them.
+            self._files.add(lambda: self._look_again(sent))
         if not self._orphans_sent:
             self._orphans_sent = True
             self._orphans.add(self._send_orphans)
 
-    def _let_go_of_files(self, outbox: Outbox) -> None:
-        """The files whose rows are in the lake need not be kept any more."""
-        sent = self._journal.notes.sent(outbox.last_sent)
-        for file in sent:
-            self._keeper.let_go(file)
-        self._journal.notes.remove(sent)
+    def _look_again(self, sent: deque[tuple[RunFile, StoredObject | None]]) -> None:
+        """Let go of files whose rows are in the lake, unless somebody deletes there what had no row before.
+
+        Who deletes says what first, and then looks for rows; this looks in the other order, so one sees the other.
+        """
+        while sent:
+            file, content = sent[0]
+            record = self._records.get(file)
+            if (
+                content is None
+                or record is None
+                or self._writer.is_erased
+                or not self._storage.is_condemned_since(content)
+            ):
+                self._let_go(file)
+            else:
+                self._journal.notes.waits_again(file)
+                self._store(file, record)
+            sent.popleft()
+
+    def _let_go(self, file: RunFile) -> None:
+        self._records.pop(file, None)
+        self._keeper.let_go(file)
+        self._journal.notes.remove(file)
 
     def _send_orphans(self) -> None:
         for outcome in sync_lake(self._storage):

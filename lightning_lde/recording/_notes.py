@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightning_lde.capture import REDACTED
+from lightning_lde.lake import StoredObject
 from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._known import Remembered, slow_hash
 from lightning_lde.recording._run_files import RunFile
@@ -20,23 +22,37 @@ from lightning_lde.recording._spool import DONE_SUFFIX, NOTE_SUFFIX, SpoolHeader
 from lightning_lde.schema import new_run_id
 
 
+class _State(enum.IntEnum):
+    """How far a file is on its way."""
+
+    WAITS = 0
+    STORED = 1
+    """Its row, or what is to be said of it, was recorded."""
+    ON_DISK = 2
+    """The row is in the spool."""
+    SENT = 3
+    """The row is in the lake."""
+
+
 @dataclass
 class _Waiting:
-    """A file that is not in the lake, or whose row is not.
+    """A file that is not in the lake, or of which nobody has seen yet that it stays there.
 
     Attributes:
+        state: How far it is.
         note: Where it is noted on the disk, None while it is not.
-        is_stored: Whether its row, or what is to be said of it, was recorded.
-        parcel: The number of the parcel that holds this on the disk, None while it does not.
+        content: What lies in the lake, None where nothing does.
+        parcel: The number of the parcel with its row.
     """
 
+    state: _State = _State.WAITS
     note: Path | None = None
-    is_stored: bool = False
-    parcel: int | None = None
+    content: StoredObject | None = None
+    parcel: int = -1
 
 
 class Notes:
-    """Notes in the spool, one for each file whose row is not in the lake yet.
+    """Notes in the spool, one for each file that is not safely in the lake, with its row, yet.
 
     One thread writes them and one removes them; any thread says what shall be noted and what is stored.
     """
@@ -50,11 +66,22 @@ class Notes:
         with self._lock:
             self._waiting.setdefault(file, _Waiting())
 
-    def is_stored(self, file: RunFile) -> None:
-        """Have a file's note removed when its row is in the lake; the row was recorded before."""
+    def is_stored(self, file: RunFile, content: StoredObject | None) -> None:
+        """Note that a file is stored; its row was recorded before.
+
+        Args:
+            file: The file.
+            content: What lies in the lake, None where it can never be stored.
+        """
         with self._lock:
             if waiting := self._waiting.get(file):
-                waiting.is_stored = True
+                waiting.state, waiting.content = _State.STORED, content
+
+    def waits_again(self, file: RunFile) -> None:
+        """Note that a file has to be stored once more."""
+        with self._lock:
+            if waiting := self._waiting.get(file):
+                waiting.state = _State.WAITS
 
     def forget(self, file: RunFile) -> None:
         """Have nothing more to do with a file, whose note somebody else has taken."""
@@ -77,37 +104,40 @@ class Notes:
     def unstored(self) -> list[RunFile]:
         """The files that are not in the lake yet."""
         with self._lock:
-            return [file for file, waiting in self._waiting.items() if not waiting.is_stored]
+            return [file for file, waiting in self._waiting.items() if waiting.state is _State.WAITS]
 
     def stored(self) -> list[RunFile]:
         """What was stored until now, and is not known to be on the disk."""
         with self._lock:
-            return [file for file, waiting in self._waiting.items() if waiting.is_stored and waiting.parcel is None]
+            return [file for file, waiting in self._waiting.items() if waiting.state is _State.STORED]
 
     def are_on_disk(self, files: Iterable[RunFile], parcel: int) -> None:
         """Note that the rows of files are part of a parcel, or of an earlier one."""
         with self._lock:
             for file in files:
-                if waiting := self._waiting.get(file):
-                    waiting.parcel = parcel
+                if (waiting := self._waiting.get(file)) and waiting.state is _State.STORED:
+                    waiting.state, waiting.parcel = _State.ON_DISK, parcel
 
-    def sent(self, last_parcel: int) -> list[RunFile]:
-        """The files whose rows are in the lake.
+    def take_sent(self, last_parcel: int) -> list[tuple[RunFile, StoredObject | None]]:
+        """The files whose rows came into the lake since this was asked last, and what lies there of each.
 
         Args:
             last_parcel: The number of the newest parcel that was sent.
         """
+        sent = []
         with self._lock:
-            waiting = self._waiting.items()
-            return [file for file, one in waiting if one.parcel is not None and one.parcel <= last_parcel]
+            for file, waiting in self._waiting.items():
+                if waiting.state is _State.ON_DISK and waiting.parcel <= last_parcel:
+                    waiting.state = _State.SENT
+                    sent.append((file, waiting.content))
+        return sent
 
-    def remove(self, files: Iterable[RunFile]) -> None:
-        """Let go of files that are in the lake, their notes and what kept them."""
-        for file in files:
-            with self._lock:
-                waiting = self._waiting.pop(file, None)
-            if waiting is not None:
-                let_go(waiting.note, file)
+    def remove(self, file: RunFile) -> None:
+        """Let go of a file that is in the lake, its note and what kept it."""
+        with self._lock:
+            waiting = self._waiting.pop(file, None)
+        if waiting is not None:
+            let_go(waiting.note, file)
 
     def write(self, folder: Path | None, header: SpoolHeader, governance: Governance) -> None:
         """Write the notes that are not written.

@@ -451,7 +451,7 @@ class Recorder:
             self.say_once("artifact", stored.warning)
         if stored.artifact is not None:
             self._buffer.add("artifacts", stored.artifact)
-        self._journal.notes.is_stored(file)
+        self._journal.notes.is_stored(file, stored.content)
         self._send_late()
 
     def _send_late(self) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lightning_lde.capture import checkpoint_fingerprint
 from lightning_lde.errors import StoreError
-from lightning_lde.lake import LakeStorage
+from lightning_lde.lake import LakeStorage, StoredObject
 from lightning_lde.recording._files import without_secrets
 from lightning_lde.recording._governance import Governance
 from lightning_lde.schema import Artifact, utc_now
@@ -76,10 +76,12 @@ class Stored(NamedTuple):
     Attributes:
         artifact: Its row, None where it can never be stored.
         warning: What people should know, None for nothing.
+        content: What lies in the lake, to be looked for again when the row is there too.
     """
 
     artifact: Artifact | None
     warning: str | None = None
+    content: StoredObject | None = None
 
 
 def store_latest(
@@ -129,7 +131,7 @@ def store_file(storage: LakeStorage, file: RunFile, place: Path, governance: Gov
     warning, before = None, _looks(place)
     try:
         with without_secrets(place, governance) as (clean, n_secrets):
-            stored = storage.put_artifact(clean)
+            content = storage.put_artifact(clean)
     except StoreError:
         raise
     except OSError as error:
@@ -151,14 +153,14 @@ def store_file(storage: LakeStorage, file: RunFile, place: Path, governance: Gov
         segment=file.segment,
         path=file.path,
         kind=file.kind,
-        size_bytes=stored.size_bytes,
-        object_id=stored.object_id,
-        recipe=stored.recipe,
+        size_bytes=content.size_bytes,
+        object_id=content.object_id,
+        recipe=content.recipe,
         score=file.score,
         weights_id=weights_id,
         recorded_at=utc_now(),
     )
-    return Stored(artifact, warning)
+    return Stored(artifact, warning, content)
 
 
 def _looks(path: Path) -> tuple[int | None, int | None]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning_lde.errors import RowsError
-from lightning_lde.lake import AbsorbedNumbers, HotFile, LakeStorage
+from lightning_lde.errors import RowsError, StoreError
+from lightning_lde.lake import AbsorbedNumbers, HotFile, LakeStorage, StoredObject
 from lightning_lde.recording._blocks import blocks_to_tables
 from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._known import secrets_around
@@ -29,6 +29,8 @@ from lightning_lde.recording._spool import (
     spool_root,
 )
 from lightning_lde.schema import Event, records_to_arrow, utc_now
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,12 @@ def send_rows(
             raise RowsError(f"rows of one table do not fit together: {error}") from error
 
     tables: dict[str, list[pa.Table]] = {}
+    objects: list[tuple[StoredObject, bytes]] = []
     has_metrics = False
     for rows in portions:
         has_metrics = has_metrics or bool(rows.metrics)
-        for item in governance.apply(Rows(objects=rows.objects)).objects:
-            storage.put_object_bytes(item.data)
+        items = governance.apply(Rows(objects=rows.objects)).objects
+        objects += [(storage.objects.put_bytes(item.data), item.data) for item in items]
         for table, part in rows.tables.items():
             try:
                 governed = governance.table(table, part)
@@ -171,6 +174,10 @@ def send_rows(
     for table in sorted(tables, key=lambda name: name == "runs"):
         count = sum(part.num_rows for part in tables[table])
         yield from append(table, functools.partial(pa.concat_tables, tables[table]), count)
+    for content, data in objects:
+        # Others may be about to delete what no row named before.
+        if storage.is_condemned_since(content):
+            storage.put_object_bytes(data)
 
 
 def kept_words(damage: str) -> str:
@@ -217,18 +224,14 @@ def _send_file(
         if lake is None:
             return None
         if lake.absorbed.is_erased(header.run_id):
+            let_go(path, file)
             return _given_up(path, header)
-        stored = Stored(None, f"{file.path} was changed before it could be stored, or is gone")
-        found = file.find()
-        if found.is_as_given:
+        if file.find().is_as_given:
             missing = [] if also_unchecked else remembered.missing(lake.governance.known)
             if missing:
                 return SyncOutcome(path, header.run_id, header.lake, error=_that_it_waits(file, missing))
-            stored = store_file(lake.storage, file, found.place, lake.governance)
         refused: list[str] = []
-        rows = [_rows_about(file, stored)]
-        parcels = send_rows(lake.storage, header, rows, refused.append, lake.governance, lake.absorbed)
-        sent = sum(count for _, count in parcels)
+        sent = _store_and_send(lake, header, file, refused.append)
     except Exception as error:
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     let_go(path, file)
@@ -238,6 +241,28 @@ def _send_file(
 def _given_up(path: Path, header: SpoolHeader) -> SyncOutcome:
     path.unlink(missing_ok=True)
     return SyncOutcome(path, header.run_id, header.lake, is_erased=True)
+
+
+def _store_and_send(lake: _Lake, header: SpoolHeader, file: RunFile, refuse: Callable[[str], None]) -> int:
+    """Store a file and send its row, again while somebody deletes what is stored because it had none; how many rows."""
+    sent, number = 0, header.number
+    for _ in range(_ATTEMPTS):
+        found = file.find()
+        stored = Stored(None, f"{file.path} was changed before it could be stored, or is gone")
+        if found.is_as_given:
+            stored = store_file(lake.storage, file, found.place, lake.governance)
+        while any(lake.absorbed.have(table, number) for table in ("artifacts", "events")):
+            # What was sent then may name chunks that are gone by now.
+            number += 1
+        rows = [_rows_about(file, stored)]
+        one = replace(header, number=number)
+        sent += sum(count for _, count in send_rows(lake.storage, one, rows, refuse, lake.governance, lake.absorbed))
+        if stored.content is None or not lake.storage.is_condemned_since(stored.content):
+            return sent
+        number += 1
+    raise StoreError(
+        f"{file.path} was stored {_ATTEMPTS} times, and each time others were about to delete it; try again"
+    )
 
 
 def _that_it_waits(file: RunFile, missing: list[str]) -> str:

@@ -36,6 +36,10 @@ class LakeWriter:
         header: Where the rows belong.
         refuse: Called with a sentence about rows that can never be written.
         governance: What all rows pass before they are written; it learns the lake's policy here.
+
+    Attributes:
+        is_erased: Whether the run is known to have been erased: what is left of it is given up.
+        refused: How many sentences there were about rows that cannot be written.
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class LakeWriter:
         self._heard_at_s = _now_s()
         # Who goes on with the run of another process looks at once: it may have been erased since.
         self._looked_at_s = self._heard_at_s if header.writer == header.run_id else -_LOOK_EVERY_S
-        self._is_erased = False
+        self.is_erased = False
         self.refused = 0
 
     def open(self) -> None:
@@ -96,14 +100,14 @@ class LakeWriter:
 
     def _was_erased(self) -> bool:
         """Whether somebody erased the run; asked now and then."""
-        if not self._is_erased and _now_s() - self._looked_at_s >= _LOOK_EVERY_S:
+        if not self.is_erased and _now_s() - self._looked_at_s >= _LOOK_EVERY_S:
             self._looked_at_s = _now_s()
-            self._is_erased = self._storage.was_erased(self._header.run_id)
-            if self._is_erased:
+            self.is_erased = self._storage.was_erased(self._header.run_id)
+            if self.is_erased:
                 # An event of the run would go the same way.
                 run = self._header.run_id
                 tell(f"run {run} was erased from {self._storage.url}: nothing of it is kept any more", RecordingWarning)
-        return self._is_erased
+        return self.is_erased
 
     def _note_refused(self, sentence: str) -> None:
         self.refused += 1
@@ -111,7 +115,7 @@ class LakeWriter:
 
     def merge(self) -> None:
         """Replace the run's files of each table by one; the parts go when the whole is there."""
-        if self._is_erased or _now_s() - self._heard_at_s >= LEASE.total_seconds():
+        if self.is_erased or _now_s() - self._heard_at_s >= LEASE.total_seconds():
             return
         absorbed = self._storage.absorbed_numbers(self._header.writer)
         for table, every in self._files.items():
