@@ -400,6 +400,7 @@ def test_former_versions_are_kept_for_a_while(local: Lake) -> None:
 
 def test_lists_of_absorbed_files_stay_few(local: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_compact, "_MANY_LISTS", 3)
+    monkeypatch.setattr(_compact, "can_publish", lambda _: False)
     writers = []
     for _ in range(7):
         writers.append(finished(local))
@@ -407,6 +408,23 @@ def test_lists_of_absorbed_files_stay_few(local: Lake, monkeypatch: pytest.Monke
     lists = newest_manifest(local.storage.store).absorbed
     assert len(lists) < 4
     assert sum(one.files for one in lists) == 7 * 9
+    for writer in writers:
+        writer.send_again(0)
+    assert hot_files(local) == []
+
+
+def test_no_list_of_absorbed_files_grows_for_ever(local: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_compact, "_MANY_LISTS", 3)
+    monkeypatch.setattr(_compact, "can_publish", lambda _: False)
+    monkeypatch.setattr(_compact, "LONGEST_LIST", 40)
+    writers = []
+    for _ in range(12):
+        writers.append(finished(local))
+        now(local)
+    lists = newest_manifest(local.storage.store).absorbed
+    assert sum(one.files for one in lists) == 12 * 9
+    assert 20 < max(one.files for one in lists) <= 40
+    assert len(lists) < 8
     for writer in writers:
         writer.send_again(0)
     assert hot_files(local) == []

@@ -8,6 +8,7 @@ is finished or removed by the next one.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,9 @@ GRACE = timedelta(minutes=10)
 MOST_FILES = 20_000
 MOST_BYTES = 1 << 30
 """Of the hot files that one step takes."""
+
+LONGEST_LIST = 1 << 20
+"""Files in a list of absorbed ones, at most."""
 
 _MANY_LISTS = 16
 _TIER = 2
@@ -213,12 +217,14 @@ class _Job:
             done.rows[table] = done.rows.get(table, 0) + count
 
     def merge_lists(self) -> None:
-        """Keep the lists of absorbed files few."""
-        gone = [one for one in self.manifest.absorbed if one.is_deleted]
-        if len(gone) < _MANY_LISTS:
+        """Keep the lists of absorbed files few; long ones stay, or all that ever was would be written again each time."""
+        short = [one for one in self.manifest.absorbed if one.is_deleted and one.files <= LONGEST_LIST // 2]
+        if len(short) < _MANY_LISTS:
             return
-        whole = one_list(self._store, gone)
-        others = (one for one in self.manifest.absorbed if not one.is_deleted)
+        sums = itertools.accumulate(one.files for one in short)
+        merged = [one for one, files in zip(short, sums, strict=True) if files <= LONGEST_LIST]
+        whole = one_list(self._store, merged)
+        others = (one for one in self.manifest.absorbed if one not in merged)
         self._commit(replace(self.manifest, absorbed=(whole, *others)), [whole.path])
 
     def _commit(self, manifest: Manifest, made: Sequence[str]) -> None:
