@@ -24,6 +24,7 @@ from lightning_lde.lake.cold import (
     GRACE,
     KEPT_FOR,
     SETTLED_AFTER,
+    SORTED_BY,
     AbsorbedNumbers,
     ColdFile,
     Compaction,
@@ -68,6 +69,20 @@ class Snapshot:
         cold = [file.path for file in self.cold.get(table, ())]
         return cold + [file.path for file in self.files.get(table, ())]
 
+    def of_runs(self, run_ids: Collection[str]) -> Snapshot:
+        """The same without cold files that have no row of any of some runs.
+
+        Args:
+            run_ids: Whole ids.
+        """
+        cold = {
+            table: tuple(file for file in files if any(_may_have(file, run_id) for run_id in run_ids))
+            if SORTED_BY.get(table, ("",))[0] == "run_id"
+            else files
+            for table, files in self.cold.items()
+        }
+        return replace(self, cold=cold)
+
     def apart(self, table: str) -> tuple[list[str], list[str]]:
         """Paths of the files of which nothing stands twice, in themselves or in two of them; and of all others."""
         alone: list[str] = []
@@ -76,6 +91,10 @@ class Snapshot:
             is_alone = len(group) == 1 and group[0].is_distinct
             (alone if is_alone else together).extend(file.path for file in group)
         return alone, together + [file.path for file in self.files.get(table, ())]
+
+
+def _may_have(file: ColdFile, value: str) -> bool:
+    return file.first is None or file.last is None or file.first <= value <= file.last
 
 
 def _overlapping(files: Iterable[ColdFile]) -> list[list[ColdFile]]:

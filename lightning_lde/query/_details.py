@@ -74,7 +74,7 @@ def run_details(lake: Lake, run: str) -> RunDetails:
     [facts] = read_facts(lake, run_ids)
 
     def ask(sql: str) -> list[Row]:
-        rows: list[Row] = lake.sql(sql, run_ids).to_pylist()
+        rows: list[Row] = lake.sql(sql, run_ids, of_runs=run_ids).to_pylist()
         return rows
 
     return RunDetails(

@@ -38,7 +38,7 @@ def curves(
         where run_id = $1 and ($2 is null or name = $2) and ($3 is null or context = $3)"""
     order = f"order by {_CURVE}, step, time"
     if max_points is None:
-        return lake.sql(f"{chosen} {order}", [run_id, name, context])
+        return lake.sql(f"{chosen} {order}", [run_id, name, context], of_runs=[run_id])
     return lake.sql(
         f"""
         with point as (
@@ -51,4 +51,5 @@ def curves(
             from place)
         select {_COLUMNS} from kept where n <= $4 or from_below = 1 or from_above = 1 {order}""",
         [run_id, name, context, max_points],
+        of_runs=[run_id],
     )

@@ -10,6 +10,7 @@ import capture
 import ingest
 import lake
 import manifests
+import scale
 import startup
 import training
 
@@ -20,6 +21,7 @@ QUICK = {
     training: "--rounds 1 --steps 100",
     lake: "--runs 2000 --rounds 1",
     manifests: "--commits 1 2 --rounds 1",
+    scale: "--files 200 --absorbed 2000 --hot 100 --rounds 1",
 }
 
 

@@ -19,8 +19,9 @@ from lightning_lde import Lake, Recorder
 from lightning_lde.cli import app
 from lightning_lde.errors import LakeNotFoundError, StoreError
 from lightning_lde.lake import Compaction, LakeStorage
-from lightning_lde.lake.cold import _compact, _lock, newest_manifest
+from lightning_lde.lake.cold import _compact, _files, _lock, _rows, newest_manifest
 from lightning_lde.lake.cold._vacuum import vacuum
+from lightning_lde.query import run_details
 from lightning_lde.schema import new_run_id, records_to_arrow, utc_now
 from lightning_lde.testing import Fault, FaultKind, FaultyStore
 
@@ -413,7 +414,24 @@ def test_lists_of_absorbed_files_stay_few(local: Lake, monkeypatch: pytest.Monke
     assert hot_files(local) == []
 
 
-def test_no_list_of_absorbed_files_grows_for_ever(local: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_about_one_run_opens_no_files_of_others(local: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_files, "LARGEST_FILE", 1)
+    monkeypatch.setattr(_rows, "ROWS_PER_GROUP", 3)
+    first, second = sorted((finished(local, parcels=1) for _ in range(2)), key=lambda writer: writer.run_id)
+    now(local)
+    assert len(cold_points(local)) == 2
+    late = finished(local, parcels=1)
+    [other] = [file.path for file in local.storage.snapshot().cold["metrics"] if file.first == second.run_id]
+    local.storage.store.delete(other)
+    for writer in (first, late):
+        assert sorted(local.metrics(writer.run_id).column("value").to_pylist()) == writer.values
+        assert {row["points"] for row in run_details(local, writer.run_id).metrics} == {1, 2}
+    with pytest.raises(StoreError):
+        local.sql("select value from metrics")
+
+
+def test_no_list_of_absorbed_files_grows_for_ever(lake_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = Lake(f"memory://{lake_path}").create()
     monkeypatch.setattr(_compact, "_MANY_LISTS", 3)
     monkeypatch.setattr(_compact, "can_publish", lambda _: False)
     monkeypatch.setattr(_compact, "LONGEST_LIST", 40)

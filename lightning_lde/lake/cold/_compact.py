@@ -217,7 +217,7 @@ class _Job:
             done.rows[table] = done.rows.get(table, 0) + count
 
     def merge_lists(self) -> None:
-        """Keep the lists of absorbed files few; long ones stay, or all that ever was would be written again each time."""
+        """Keep the lists of absorbed files few; long ones stay, or all of them would be written each time."""
         short = [one for one in self.manifest.absorbed if one.is_deleted and one.files <= LONGEST_LIST // 2]
         if len(short) < _MANY_LISTS:
             return
