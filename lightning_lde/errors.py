@@ -10,6 +10,7 @@ __all__ = [
     "ArtifactNotFoundError",
     "ConfigurationError",
     "DataError",
+    "EraseError",
     "LDEError",
     "LDEWarning",
     "LakeNotFoundError",
@@ -79,6 +80,10 @@ class DataError(LDEError, ValueError):
 
 class ConfigurationError(LDEError, ValueError):
     """A setting has a value that cannot work."""
+
+
+class EraseError(LDEError, RuntimeError):
+    """Nothing can be erased now: writers or other maintenance are at work."""
 
 
 class ReproductionError(LDEError, RuntimeError):

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "tiering": set(),
     "reproducing": set(),
     "capture": {"policy", "schema"},
+    "erasing": {"lake", "query", "recording"},
     "lake": {"policy", "schema", "tiering"},
     "fewshot": set(),
     "diversity": set(),
@@ -40,7 +41,19 @@ MAY_IMPORT = {
         "statistics",
     },
     "ui": {"statistics", "study"},
-    "cli": {"audit", "lake", "policy", "query", "recording", "reproduce", "statistics", "study", "tiering", "ui"},
+    "cli": {
+        "audit",
+        "erasing",
+        "lake",
+        "policy",
+        "query",
+        "recording",
+        "reproduce",
+        "statistics",
+        "study",
+        "tiering",
+        "ui",
+    },
 }
 
 

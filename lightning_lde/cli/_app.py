@@ -14,6 +14,7 @@ from lightning_lde.cli._check_command import check
 from lightning_lde.cli._compact_command import compact
 from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
+from lightning_lde.cli._erase_command import erase
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._log_command import log
@@ -83,6 +84,7 @@ for command in (
     tier,
     restore,
     log,
+    erase,
     sync,
 ):
     app.add_command(command)

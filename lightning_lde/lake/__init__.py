@@ -6,6 +6,7 @@ from lightning_lde.lake._scan import arrow_dataset, files_schema, parquet_source
 from lightning_lde.lake._storage import LakeStorage, Snapshot
 from lightning_lde.lake.check import CheckReport, Finding
 from lightning_lde.lake.cold import LEASE, AbsorbedNumbers, ColdFile, Compaction
+from lightning_lde.lake.erase import Preview, Receipt, Request
 from lightning_lde.lake.objects import WHOLE, Holding, References, StoredObject
 
 __all__ = [
@@ -20,7 +21,10 @@ __all__ = [
     "Holding",
     "HotFile",
     "LakeStorage",
+    "Preview",
+    "Receipt",
     "References",
+    "Request",
     "Snapshot",
     "StoredObject",
     "arrow_dataset",

@@ -44,6 +44,17 @@ def write_parquet(target: IO[bytes], table: str, groups: Iterable[pa.Table]) -> 
         writer.add_key_value_metadata({"lde.table": table, "lde.format_version": str(FORMAT_VERSION)})
 
 
+def with_own_words(rows: pa.Table) -> pa.Table:
+    """The same rows, whose dictionaries have no word that no row has: such a word would be written all the same."""
+    import pyarrow as pa
+
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            words = rows.column(place).cast(field.type.value_type).combine_chunks().dictionary_encode()
+            rows = rows.set_column(place, field, words.cast(field.type))
+    return rows
+
+
 def _encodings(schema: pa.Schema) -> dict[str, Any]:
     """Whole numbers and times as differences, floats byte by byte, everything else by dictionary."""
     import pyarrow as pa

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from lightning_lde.errors import LakeNotFoundError, LakeURLError, RowsError, StoreError
+from lightning_lde.errors import EraseError, LakeNotFoundError, LakeURLError, RowsError, StoreError
 from lightning_lde.lake import _layout
 from lightning_lde.lake._actions import Action, note_action, read_actions
 from lightning_lde.lake._layout import HotFile
@@ -36,6 +36,7 @@ from lightning_lde.lake.cold import (
     read_erased,
     still_there,
 )
+from lightning_lde.lake.erase import Preview, Receipt, Request, erase, finish, preview, read_receipts
 from lightning_lde.lake.objects import Objects, References, StoredObject, references
 from lightning_lde.lake.stores import Store, open_store
 from lightning_lde.lake.tiers import ColdRoot, Restoring, Tiering, cold_roots, require_apart, restore, tier
@@ -448,6 +449,8 @@ class LakeStorage:
         """
         self.require()
         self._lift_format()
+        with contextlib.suppress(EraseError):
+            finish(self)
         done = Compaction()
         try:
             compact(
@@ -492,6 +495,43 @@ class LakeStorage:
             said = [{"kind": one.kind, "path": one.path, "repair": one.repair} for one in repaired]
             self.note_action("repair", {"repaired": said})
         return report
+
+    def erase(self, request: Request, *, force: bool = False, silent_for: timedelta = SETTLED_AFTER) -> Receipt | None:
+        """Erase what a request asks for from every file of the lake, see docs/erase.md.
+
+        Spools are on disks of machines, not in the lake: `erasing.erase` sees to those of this one too.
+
+        Args:
+            request: What is to be erased.
+            force: Also runs that are running; what they send later is given up.
+            silent_for: How long other runs must have been silent whose files change, if they never ended.
+
+        Returns:
+            The receipt; None if there was nothing to erase.
+
+        Raises:
+            EraseError: If writers or other maintenance are at work.
+            LakeNotFoundError: If there is no lake.
+            StoreError: If the storage fails; the next erasure or compaction finishes what was begun.
+        """
+        self.require()
+        self._lift_format()
+        return erase(self, request, force=force, silent_for=silent_for)
+
+    def preview_erase(self, request: Request, *, silent_for: timedelta = SETTLED_AFTER) -> Preview:
+        """What `erase` would do; nothing is changed.
+
+        Args:
+            request: What is to be erased.
+            silent_for: As for `erase`.
+        """
+        self.require()
+        return preview(self, request, silent_for=silent_for)
+
+    def receipts(self) -> list[Receipt]:
+        """What was erased from the lake, newest first: in hashes, never what it was."""
+        self.require()
+        return read_receipts(self.store)
 
     def _lift_format(self) -> None:
         """Versions that do not know of cold tables must not take what is left for the whole."""

@@ -9,7 +9,7 @@ from lightning_lde.recording._recorder import Recorder
 from lightning_lde.recording._results import add_results
 from lightning_lde.recording._resume import Moment, RunState, has_finished_elsewhere
 from lightning_lde.recording._spool import Rows, spool_root, spooled
-from lightning_lde.recording._sync import SyncOutcome, sync_lake, sync_spools
+from lightning_lde.recording._sync import SyncOutcome, discard_erased, sync_lake, sync_spools
 from lightning_lde.recording._withheld import arguments_taken, launch_taken
 from lightning_lde.recording._words import check_interval, words_of
 
@@ -27,6 +27,7 @@ __all__ = [
     "blocks_to_tables",
     "check_interval",
     "describe_process",
+    "discard_erased",
     "episode_rows",
     "has_finished_elsewhere",
     "keep_manifest",

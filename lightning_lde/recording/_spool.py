@@ -355,6 +355,11 @@ def kept_files(folder: Path) -> list[Path]:
     return sorted([*folder.glob(f"*{KEPT_SUFFIX}"), *folder.glob(f"*{PART_SUFFIX}")])
 
 
+def all_files(folder: Path) -> list[Path]:
+    """Spool files, notes, and what was put aside."""
+    return [*spool_files(folder), *note_files(folder), *sorted(folder.glob(f"*{_REFUSED_SUFFIX}"))]
+
+
 def remove_stillborn(folder: Path) -> None:
     """Remove files whose process died before they had a header; nothing is in them. The folder must be locked."""
     for path in [*folder.glob(f"*{_NEWBORN_SUFFIX}"), *spool_files(folder)]:

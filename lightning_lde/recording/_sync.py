@@ -16,9 +16,11 @@ from lightning_lde.recording._known import secrets_around
 from lightning_lde.recording._notes import finish_letting_go, let_go, read_note
 from lightning_lde.recording._run_files import RunFile, Stored, store_file
 from lightning_lde.recording._spool import (
+    NOTE_SUFFIX,
     Rows,
     SpoolHeader,
     SpoolRows,
+    all_files,
     note_files,
     orphaned_folders,
     read_header,
@@ -102,6 +104,29 @@ def sync_lake(storage: LakeStorage) -> Iterator[SyncOutcome]:
         return storage if url == here else None
 
     yield from sync_spools(spool_root(), this_lake)
+
+
+def discard_erased(storage: LakeStorage) -> Iterator[Path]:
+    """Delete what dead processes of this machine left of runs that were erased from one lake, also what was put aside.
+
+    Yields:
+        Each file that was deleted.
+    """
+    here = storage.absolute_url
+    for folder in orphaned_folders(spool_root()):
+        for path in all_files(folder):
+            try:
+                note = read_note(path) if path.suffix == NOTE_SUFFIX else None
+                header = read_header(path) if note is None else note.header
+            except (OSError, ValueError):
+                continue
+            if header.lake == here and storage.was_erased(header.run_id):
+                if note is not None:
+                    let_go(path, note.file)
+                path.unlink(missing_ok=True)
+                yield path
+        finish_letting_go(folder)
+        remove_if_empty(folder)
 
 
 def send_rows(
@@ -195,7 +220,8 @@ def _send(path: Path, open_lake: Callable[[str, dict[str, Any]], LakeStorage | N
         if lake is None:
             return None
         if lake.absorbed.is_erased(header.run_id):
-            return _given_up(path, header)
+            path.unlink(missing_ok=True)
+            return SyncOutcome(path, header.run_id, header.lake, is_erased=True)
         refused: list[str] = []
         rows = SpoolRows(path)
         parcels = send_rows(lake.storage, header, rows, refused.append, lake.governance, lake.absorbed)
@@ -225,7 +251,7 @@ def _send_file(
             return None
         if lake.absorbed.is_erased(header.run_id):
             let_go(path, file)
-            return _given_up(path, header)
+            return SyncOutcome(path, header.run_id, header.lake, is_erased=True)
         if file.find().is_as_given:
             missing = [] if also_unchecked else remembered.missing(lake.governance.known)
             if missing:
@@ -236,11 +262,6 @@ def _send_file(
         return SyncOutcome(path, header.run_id, header.lake, error=f"{type(error).__name__}: {error}")
     let_go(path, file)
     return SyncOutcome(path, header.run_id, header.lake, rows=sent, error="; ".join(refused) or None)
-
-
-def _given_up(path: Path, header: SpoolHeader) -> SyncOutcome:
-    path.unlink(missing_ok=True)
-    return SyncOutcome(path, header.run_id, header.lake, is_erased=True)
 
 
 def _store_and_send(lake: _Lake, header: SpoolHeader, file: RunFile, refuse: Callable[[str], None]) -> int:

@@ -36,6 +36,7 @@ WORDS = {
     "tier": ["LAKE"],
     "restore": ["LAKE", "run 0"],
     "log": ["LAKE"],
+    "erase": ["LAKE", "--run", "run 0", "--dry-run"],
     "sync": ["SPOOL"],
 }
 PROGRAM = """

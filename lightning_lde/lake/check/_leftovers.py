@@ -19,7 +19,7 @@ from lightning_lde.lake.stores import Store, StoredFile
 CONDEMNED = "condemned/"
 
 _SUFFIX = ".tmp"
-_FOLDERS = ("hot", "cold", "objects", "chunks", "condemned", "maintenance", "receipts")
+_FOLDERS = ("hot", "cold", "objects", "chunks", "condemned", "erasing", "maintenance", "receipts")
 
 
 def temporary_findings(store: Store, listed: list[StoredFile], mending: Mending, now: datetime) -> Iterator[Found]:

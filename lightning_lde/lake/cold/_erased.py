@@ -12,6 +12,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from lightning_lde.lake._parquet import with_own_words
 from lightning_lde.lake.cold._manifest import COLD, Manifest
 from lightning_lde.lake.stores import Store
 from lightning_lde.schema import new_run_id
@@ -88,6 +89,9 @@ def without_erased(groups: Iterable[pa.Table], erased: Erased) -> Iterator[pa.Ta
             continue
         runs = group.column("run_id")
         gone = [run for run in pc.unique(runs.cast(pa.string())).to_pylist() if run and hash_of(run) in erased]
-        kept = group.filter(pc.invert(pc.is_in(runs.cast(pa.string()), pa.array(gone, pa.string())))) if gone else group
+        if not gone:
+            yield group
+            continue
+        kept = group.filter(pc.invert(pc.is_in(runs.cast(pa.string()), pa.array(gone, pa.string()))))
         if kept.num_rows:
-            yield kept
+            yield with_own_words(kept)

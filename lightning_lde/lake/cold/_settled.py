@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake.stores import Store
-from lightning_lde.schema import HEARTBEATS_UNTIL_LOST, RunStatus, arrow_schema
+from lightning_lde.schema import HEARTBEATS_UNTIL_LOST, RunStatus, arrow_schema, utc_now
 
 LEASE = timedelta(hours=6)
 """A writer that did not reach its lake for so long leaves alone the files that it made before: they may be gone."""
@@ -42,6 +42,43 @@ def settled_writers(store: Store, files: Iterable[HotFile], *, now: datetime, si
         if file.path in states and not states[file.path].is_settled(now, silent_for)
     }
     return writers - alive
+
+
+RESTS_AFTER = timedelta(minutes=10)
+"""After so long nobody merges the files of a run that has ended."""
+
+
+def restless(store: Store, files: Iterable[HotFile], silent_for: timedelta) -> dict[str, str]:
+    """The writers from whom no file may be taken: they may still write, or merge what they wrote.
+
+    Args:
+        store: Where the lake is.
+        files: Files of the hot tier, without those that others cover.
+        silent_for: How long a run must have been silent that never ended.
+
+    Returns:
+        By writer what it is about, for people.
+    """
+    now, waits = utc_now(), {}
+    newest: dict[str, HotFile] = {}
+    writers = set()
+    for file in files:
+        writers.add(file.writer)
+        if file.table == "runs" and (file.writer not in newest or newest[file.writer].last < file.last):
+            newest[file.writer] = file
+    states = _last_states(store, [file.path for file in newest.values()])
+    for writer in sorted(writers):
+        state = states.get(newest[writer].path) if writer in newest else None
+        rest = min(silent_for, RESTS_AFTER)
+        if state is None:
+            if _started(writer) > now - rest:
+                waits[writer] = "wrote results just now"
+        elif state.status == RunStatus.RUNNING:
+            if not state.is_settled(now, silent_for):
+                waits[writer] = f"is running, last heard of at {state.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC"
+        elif not state.is_settled(now, rest):
+            waits[writer] = "ended just now"
+    return waits
 
 
 def _started(writer: str) -> datetime:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from lightning_lde.errors import ArtifactNotFoundError
 from lightning_lde.lake._layout import OBJECTS
 from lightning_lde.lake.objects._codec import decode
-from lightning_lde.lake.stores import Store
+from lightning_lde.lake.stores import Store, StoredFile
 
 CHUNKS = "chunks/"
 
@@ -26,12 +26,16 @@ class Elsewhere(Protocol):
         """The bytes of a file; `FileNotFoundError` if it is not there."""
         ...
 
+    def remove(self, path: str) -> None:
+        """Delete a file; one that is not there is no error."""
+        ...
+
     def size(self, path: str) -> int | None:
         """The size of a file, None where there is none."""
         ...
 
-    def remove(self, path: str) -> None:
-        """Delete a file; one that is not there is no error."""
+    def files(self, *prefixes: str) -> Iterator[StoredFile]:
+        """All files below some prefixes."""
         ...
 
 
@@ -87,6 +91,16 @@ class Places:
         for place in self._elsewhere():
             place.remove(path)
 
+    def copies(self, path: str) -> list[int]:
+        """The sizes of a file's copies, wherever they lie."""
+        sizes = [self.store.size(path), *(place.size(path) for place in self._elsewhere())]
+        return [size for size in sizes if size is not None]
+
+    def listed(self, *prefixes: str) -> set[str]:
+        """The paths of all files below some prefixes, wherever they lie."""
+        own = {stored.path for prefix in prefixes for stored in self.store.list(prefix)}
+        return own | {stored.path for place in self._elsewhere() for stored in place.files(*prefixes)}
+
     def chunk(self, name: str) -> bytes:
         """The content of a chunk, verified.
 
@@ -105,3 +119,8 @@ class Places:
         """The paths of an object that was stored again while its first path was to be deleted."""
         prefix = f"{OBJECTS}{object_id[:2]}/"
         return sorted(file.path for file in self.store.list(prefix) if file.path.startswith(f"{prefix}{object_id}-"))
+
+    def all_generations(self, object_id: str) -> list[str]:
+        """The same, wherever they lie."""
+        prefix = f"{OBJECTS}{object_id[:2]}/"
+        return sorted(path for path in self.listed(prefix) if path.startswith(f"{prefix}{object_id}-"))
