@@ -9,7 +9,7 @@ import click
 
 from lightning_lde.cli._arguments import PROJECT_VARIABLE, open_lake, storage_options
 from lightning_lde.cli._compare import url_and_runs
-from lightning_lde.cli._output import print_json, print_lines
+from lightning_lde.cli._output import print_json, print_lines, text
 from lightning_lde.cli._show import size
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _print_rules(storage: LakeStorage, done: Tiering) -> None:
     for number, rule in enumerate(rules, 1):
         moved = done.by_rule.get(number)
         if moved is not None:
-            click.echo(f"rule {number}: {rule.in_words()}: {_amount(moved, 'file')}")
+            click.echo(text(f"rule {number}: {rule.in_words()}: {_amount(moved, 'file')}"))
     if rules and not done.by_rule:
         click.echo("no file is to be moved" if done.is_dry_run else "no file was to be moved")
     would = "would be " if done.is_dry_run else ""
@@ -194,7 +194,7 @@ def _print_restoring(storage: LakeStorage, done: Restoring) -> None:
 
 def _print_problems(problems: list[str]) -> None:
     for problem in problems[:_MOST_PROBLEMS]:
-        click.echo(problem, err=True)
+        click.echo(text(problem), err=True)
     if len(problems) > _MOST_PROBLEMS:
         click.echo(f"and {len(problems) - _MOST_PROBLEMS:,} files more; --format json has all of them", err=True)
 

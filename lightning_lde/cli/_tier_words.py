@@ -43,7 +43,7 @@ def explain_lake(storage: LakeStorage, form: str) -> None:
         if number is None:
             click.echo(f"no rule\n  {_counted(some)} stay where they are")
             continue
-        click.echo(f"rule {number}: {tiers.rules[number - 1].in_words()}")
+        click.echo(text(f"rule {number}: {tiers.rules[number - 1].in_words()}"))
         moving = [one for one in some if one.is_move]
         click.echo(f"  now {_counted(some)}; {_what_happens(moving)}")
 
@@ -63,7 +63,7 @@ def explain_run(storage: LakeStorage, run_id: str, form: str) -> None:
         print_json([_decision(one) for one in found])
         return
     click.echo(f"run {run_id}: {_counted(found)}")
-    print_lines([(text(one.file.key.path), _sentence(one)) for one in found])
+    print_lines([(text(one.file.key.path), text(_sentence(one))) for one in found])
 
 
 def _place(tiers: TierPolicy) -> str:

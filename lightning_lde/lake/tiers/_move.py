@@ -135,9 +135,14 @@ class _Job:
     def _copy(self, work: Work) -> dict[str, str]:
         """Copy what shall be cold; what cannot be copied, by its path in the cold root, with the reason."""
         failed: dict[str, str] = {}
+        there = work.cold[0] if work.cold else {}
         with workers() as at_work:
             running = [
-                (path, target, at_work.submit(work.hot[path], partial(self._copied, path, target)))
+                (
+                    path,
+                    target,
+                    at_work.submit(work.hot[path], partial(self._copied, path, target, may_be_there=target in there)),
+                )
                 for path, target in work.copies.items()
             ]
             for path, target, future in running:
@@ -151,7 +156,7 @@ class _Job:
                 self._go_on()
         return failed
 
-    def _copied(self, path: str, target: str) -> bool:
+    def _copied(self, path: str, target: str, *, may_be_there: bool) -> bool:
         """Make sure that an object is in the cold root as it is here; whether it had to be written."""
         try:
             data = self._storage.store.get(path)
@@ -159,7 +164,7 @@ class _Job:
             raise _UnfitError(f"{path} is gone") from error
         if is_damaged(path, data):
             raise _UnfitError(f"{path} is damaged")
-        return self._roots[0].put(target, data)
+        return self._roots[0].put(target, data, may_be_there=may_be_there)
 
     def _is_held_up(self, move: Decision, work: Work, failed: dict[str, str]) -> bool:
         """Whether a file cannot become cold, because something of it is nowhere or damaged."""

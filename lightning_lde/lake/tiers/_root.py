@@ -82,8 +82,13 @@ class ColdRoot:
                 "of them deletes the other one may need"
             )
 
-    def put(self, path: str, data: bytes) -> bool:
+    def put(self, path: str, data: bytes, *, may_be_there: bool = True) -> bool:
         """Make sure that a file is there with these bytes.
+
+        Args:
+            path: The file.
+            data: Its bytes.
+            may_be_there: Whether to look first.
 
         Returns:
             Whether it had to be written.
@@ -91,7 +96,7 @@ class ColdRoot:
         Raises:
             StoreError: If it did not arrive.
         """
-        if self._has(path, data):
+        if may_be_there and self._has(path, data):
             return False
         self.store.put(path, data)
         if not self._has(path, data):
