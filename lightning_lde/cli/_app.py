@@ -15,6 +15,7 @@ from lightning_lde.cli._compact_command import compact
 from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._erase_command import erase
+from lightning_lde.cli._gc_command import gc
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._log_command import log
@@ -83,6 +84,7 @@ for command in (
     check,
     tier,
     restore,
+    gc,
     log,
     erase,
     sync,

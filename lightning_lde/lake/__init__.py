@@ -7,7 +7,7 @@ from lightning_lde.lake._storage import LakeStorage, Snapshot
 from lightning_lde.lake.check import CheckReport, Finding
 from lightning_lde.lake.cold import LEASE, AbsorbedNumbers, ColdFile, Compaction
 from lightning_lde.lake.erase import Preview, Receipt, Request
-from lightning_lde.lake.objects import WHOLE, Holding, References, StoredObject
+from lightning_lde.lake.objects import WHOLE, Collected, Holding, References, StoredObject
 
 __all__ = [
     "LEASE",
@@ -16,6 +16,7 @@ __all__ = [
     "Action",
     "CheckReport",
     "ColdFile",
+    "Collected",
     "Compaction",
     "Finding",
     "Holding",

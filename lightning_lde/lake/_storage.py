@@ -37,7 +37,16 @@ from lightning_lde.lake.cold import (
     still_there,
 )
 from lightning_lde.lake.erase import Preview, Receipt, Request, erase, finish, preview, read_receipts
-from lightning_lde.lake.objects import Objects, References, StoredObject, references
+from lightning_lde.lake.objects import (
+    CONDEMNED_FOR,
+    OLDER_THAN,
+    Collected,
+    Objects,
+    References,
+    StoredObject,
+    collect,
+    references,
+)
 from lightning_lde.lake.stores import Store, open_store
 from lightning_lde.lake.tiers import ColdRoot, Restoring, Tiering, cold_roots, require_apart, restore, tier
 from lightning_lde.policy import STRICTEST, Policy, new_policy, policy_of
@@ -759,6 +768,30 @@ class LakeStorage:
             StoreError: If a file of rows, or a recipe, cannot be read.
         """
         return references(self)
+
+    def collect(
+        self,
+        *,
+        older_than: timedelta = OLDER_THAN,
+        condemned_for: timedelta = CONDEMNED_FOR,
+        dry_run: bool = False,
+    ) -> Collected:
+        """Delete objects and chunks that no row refers to, see docs/objects.md.
+
+        Args:
+            older_than: Files that were written since stay.
+            condemned_for: How long files are condemned before another collection deletes them.
+            dry_run: Whether nothing shall be changed.
+
+        Raises:
+            LakeNotFoundError: If there is no lake.
+            StoreError: If the storage fails, or a file of rows or a recipe cannot be read.
+        """
+        self.require()
+        done = collect(self, older_than=older_than, condemned_for=condemned_for, dry_run=dry_run)
+        if not dry_run and (done.deleted or done.waiting):
+            self.note_action("gc", done.details())
+        return done
 
 
 def _marker_bytes(marker: Mapping[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ STORED = "stored"
 """The DuckDB schema with the rows as they are stored, every state of a run and every repetition."""
 
 _ONE_OF = {
-    "artifacts": ("run_id, segment, path, object_id", "recorded_at desc"),
+    "artifacts": ("run_id, segment, path, object_id", "recorded_at"),
     "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index", "recorded_at"),
     "links": ("source_id, relation, target_id", "recorded_at"),
     "params": ("config_id, key", "type, value_text"),
@@ -93,7 +93,14 @@ def _reduced(table: str, rows: str, columns: Sequence[str]) -> str:
     if table in CONTENT_TABLES:
         return _newest_facts(CONTENT_TABLES[table], rows, columns)
     same, first = _ONE_OF[table]
-    return f"select * from {rows} qualify row_number() over (partition by {same} order by {first}) = 1"
+    chosen, order = "*", f"partition by {same} order by {first}"
+    if table == "artifacts":
+        # A file whose chunks were about to be deleted is stored once more, by another recipe.
+        last = (
+            f"last_value(recipe ignore nulls) over ({order} rows between unbounded preceding and unbounded following)"
+        )
+        chosen = f"* replace ({last} as recipe)"
+    return f"select {chosen} from {rows} qualify row_number() over ({order}) = 1"
 
 
 def _newest_facts(key: str, rows: str, columns: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ WORDS = {
     "check": ["LAKE"],
     "tier": ["LAKE"],
     "restore": ["LAKE", "run 0"],
+    "gc": ["LAKE"],
     "log": ["LAKE"],
     "erase": ["LAKE", "--run", "run 0", "--dry-run"],
     "sync": ["SPOOL"],

@@ -56,17 +56,16 @@ def test_a_file_that_was_noted_and_stored_is_one(lake: Lake) -> None:
     stored = Artifact(
         run_id="r", segment=0, path="last.ckpt", kind="checkpoint", size_bytes=1, object_id="o", recorded_at=now
     )
-    noted = replace(stored, recorded_at=now + timedelta(hours=1))
+    noted = replace(stored, recorded_at=now + timedelta(hours=1), recipe="stored once more")
     others = [replace(stored, segment=1), replace(stored, object_id="newer"), replace(stored, path="best.ckpt")]
     for row in (noted, stored, *others):
         lake.storage.add_records("artifacts", [row], project="p")
-    found = lake.sql("select segment, path, object_id, recorded_at from artifacts").to_pylist()
+    found = lake.sql("select segment, path, object_id, recipe, recorded_at from artifacts").to_pylist()
     assert sorted((row["segment"], row["path"], row["object_id"]) for row in found) == [
         (0, "best.ckpt", "o"), (0, "last.ckpt", "newer"), (0, "last.ckpt", "o"), (1, "last.ckpt", "o"),
     ]  # fmt: skip
-    # The later one says what is there now: what it was stored as first may have been deleted.
-    later = [(row["segment"], row["path"], row["object_id"]) for row in found if row["recorded_at"] > now]
-    assert later == [(0, "last.ckpt", "o")]
+    assert {row["recorded_at"] for row in found} == {now}
+    assert sorted(row["recipe"] for row in found) == ["stored once more", "whole", "whole", "whole"]
 
 
 def test_a_running_run_without_heartbeat_is_lost(lake: Lake) -> None:

@@ -1,5 +1,6 @@
 """Files of any size by their content: cut where that pays, stored once, verified when they are read."""
 
+from lightning_lde.lake.objects._collect import CONDEMNED_FOR, OLDER_THAN, Collected, collect, delete_unreferenced
 from lightning_lde.lake.objects._condemned import CONDEMNED, CondemnedList, Look, condemn, look
 from lightning_lde.lake.objects._objects import Objects
 from lightning_lde.lake.objects._places import CHUNKS, Places, chunk_path
@@ -10,8 +11,11 @@ from lightning_lde.lake.objects._references import Holding, References, first_pa
 __all__ = [
     "CHUNKS",
     "CONDEMNED",
+    "CONDEMNED_FOR",
+    "OLDER_THAN",
     "WHOLE",
     "WHOLE_BELOW_BYTES",
+    "Collected",
     "CondemnedList",
     "Holding",
     "Look",
@@ -22,7 +26,9 @@ __all__ = [
     "References",
     "StoredObject",
     "chunk_path",
+    "collect",
     "condemn",
+    "delete_unreferenced",
     "first_path",
     "look",
     "references",

@@ -21,11 +21,13 @@ class CondemnedList:
         path: Where the list lies.
         created_at: When it was made.
         paths: The files.
+        is_deleting: Whether its maker deletes by it now; otherwise a later collection does.
     """
 
     path: str
     created_at: datetime
     paths: frozenset[str]
+    is_deleting: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,19 @@ def look(store: Store, before: Look | None = None) -> Look:
     return Look(found)
 
 
-def condemn(store: Store, paths: Iterable[str]) -> CondemnedList:
+def condemn(store: Store, paths: Iterable[str], *, is_deleting: bool = True) -> CondemnedList:
     """Make a list; when this returns every writer that looks sees it.
 
     Args:
         store: Where the lake is.
         paths: The files.
+        is_deleting: Whether they are deleted right after this. Nobody else takes such a list away for a day.
 
     Raises:
         StoreError: If the storage does not take it.
     """
-    made = CondemnedList(f"{CONDEMNED}{new_run_id()}.json", utc_now(), frozenset(paths))
-    content = {"created_at": made.created_at.isoformat(), "paths": sorted(made.paths)}
+    made = CondemnedList(f"{CONDEMNED}{new_run_id()}.json", utc_now(), frozenset(paths), is_deleting)
+    content = {"created_at": made.created_at.isoformat(), "deleting": is_deleting, "paths": sorted(made.paths)}
     store.create(made.path, json.dumps(content, indent=1).encode())
     return made
 
@@ -92,9 +95,10 @@ def _read(store: Store, path: str) -> CondemnedList | None:
     """A list, None where it is gone by now: what it named is deleted, or stays."""
     try:
         content = json.loads(store.get(path))
-        return CondemnedList(path, datetime.fromisoformat(content["created_at"]), frozenset(content["paths"]))
+        created_at, is_deleting = datetime.fromisoformat(content["created_at"]), bool(content.get("deleting", True))
+        return CondemnedList(path, created_at, frozenset(content["paths"]), is_deleting)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         # Whoever began it did not come to its second look, so nothing was deleted by it.
         return None
