@@ -18,14 +18,20 @@ from lightning_lde.cli import app
 from lightning_lde.errors import LakeNotFoundError, LakeURLError, StoreError
 from lightning_lde.lake import LakeStorage
 from lightning_lde.lake.cold import newest_manifest
-from lightning_lde.schema import Link, Metric, Record, Resume, Run, new_run_id, records_to_arrow, utc_now
+from lightning_lde.schema import Artifact, Link, Metric, Record, Resume, Run, new_run_id, records_to_arrow, utc_now
 from lightning_lde.testing import Fault, FaultKind, FaultyStore
 
 from .damage import NONE, add, compacted, first, grow_old, paths, said, values, whole
 from .writers import LONG_AGO, Writer, run_id_of
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.slow]), "memory"])
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.slow]),
+        pytest.param("memory", marks=pytest.mark.slow),
+    ]
+)
 def lake(request: pytest.FixtureRequest, lake_path: Path) -> Lake:
     if request.param == "local":
         return Lake(lake_path).create()
@@ -213,6 +219,55 @@ def test_objects(local: Lake) -> None:
     messages = " ".join(finding.message for finding in report.findings)
     assert "last.ckpt of the run" in messages
     assert "code.snapshot_object" in messages
+
+
+def test_files_in_chunks(local: Lake, tmp_path: Path) -> None:
+    import random
+
+    content = random.Random(0).randbytes(3 << 20)
+    (tmp_path / "x.bin").write_bytes(content)
+    stored = local.storage.put_artifact(tmp_path / "x.bin")
+    again = local.storage.put_artifact(tmp_path / "x.bin")
+    assert again.recipe == stored.recipe != "whole"
+    row = Artifact(
+        run_id=run_id_of(LONG_AGO), segment=0, path="x.bin", kind="file", size_bytes=len(content),
+        object_id=stored.object_id, recipe=stored.recipe, recorded_at=LONG_AGO,
+    )  # fmt: skip
+    add(local.storage, "runs", [finished_run(row.run_id)])
+    add(local.storage, "artifacts", [row])
+    nothing_is_found(local)
+    store = local.storage.store
+    recipe = f"chunks/{stored.recipe[:2]}/{stored.recipe}"
+    chunk = next(path for path in paths(local, "chunks/") if path != recipe)
+    files = {path: store.get(path) for path in (recipe, chunk)}
+    for path, file in files.items():
+        store.put(path, file[:-1] + bytes([file[-1] ^ 1]))
+        assert said(local.storage.check(deep=True)) == {("hash", path)}
+        store.delete(path)
+        assert said(local.storage.check()) == {("missing", path)}
+        store.put(path, file)
+    # The same file by another recipe that can be followed: nothing is lost.
+    add(local.storage, "artifacts", [replace(row, recipe="0" * 64)])
+    nothing_is_found(local)
+    add(local.storage, "artifacts", [replace(row, path="y.bin", object_id="1" * 64)])
+    assert [(one.kind, "recipe of a file with the hash" in one.message) for one in local.storage.check().findings] == [
+        ("hash", True)
+    ]
+
+
+def finished_run(run_id: str) -> Run:
+    return Run(
+        run_id=run_id, segment=0, revision=0, project="p", status="finished", started_at=LONG_AGO,
+        heartbeat_at=LONG_AGO, heartbeat_every_s=5.0,
+    )  # fmt: skip
+
+
+def test_objects_that_were_stored_again(local: Lake) -> None:
+    store = local.storage.store
+    for path in paths(local, "objects/"):
+        store.put(f"{path}-1", store.get(path))
+        store.delete(path)
+    nothing_is_found(local)
 
 
 def test_objects_that_nobody_names_are_no_finding(local: Lake) -> None:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from lightning_lde.errors import LakeNotFoundError, LakeURLError
 from lightning_lde.lake import _layout
 from lightning_lde.lake.check._cold import cold_findings
+from lightning_lde.lake.check._contents import Contents
 from lightning_lde.lake.check._delta_logs import DeltaLogs
 from lightning_lde.lake.check._findings import CheckReport, Finding, Found, Kind, Severity
 from lightning_lde.lake.check._hot import hot_findings
 from lightning_lde.lake.check._leftovers import condemned_findings, temporary_findings
 from lightning_lde.lake.check._manifests import ManifestMending
 from lightning_lde.lake.check._mending import Mending
+from lightning_lde.lake.check._moments import is_older
+from lightning_lde.lake.check._object_contents import content_findings
 from lightning_lde.lake.check._objects import Objects
 from lightning_lde.lake.check._references import References
-from lightning_lde.lake.check._rows import FileFacts
+from lightning_lde.lake.check._rows import YOUNG, FileFacts
 from lightning_lde.lake.check._tables import Tables, Tell
+from lightning_lde.lake.objects import Places
 from lightning_lde.lake.stores import Store
 from lightning_lde.schema import FORMAT_VERSION, utc_now
 
@@ -40,7 +46,7 @@ class Check:
         self._deep = deep
         self._tell = tell
         self._mending = Mending(store)
-        self._objects = Objects(store, self._mending)
+        self._objects = Objects(Places(store), self._mending, tuple)
         self._logs = DeltaLogs(store, options, self._mending)
 
     def run(self, *, repair: bool) -> CheckReport:
@@ -88,11 +94,13 @@ class Check:
         tables.look()
         self._objects.look()
         facts = list(tables.facts())
-        if self._objects.missing(facts) or any(True for _ in References(facts, now).findings()):
+        references = References(facts, now, tables.contents.is_erased)
+        if self._objects.missing(facts) or any(True for _ in references.findings()):
             # What a row names may have come or gone since the listing: only what is missing twice is missing.
             tables.look_again()
             self._objects.look()
             facts = list(tables.facts())
+            references = References(facts, now, tables.contents.is_erased)
         contents = tables.contents
         self._count(report, facts)
         by_path = dict(facts)
@@ -101,8 +109,8 @@ class Check:
         yield from cold_findings(contents, by_path, self._mending, manifests, now)
         if not contents.damaged:
             # Without the newest manifest half of the rows is not known.
-            yield from map(Found, References(facts, now).findings())
-        yield from self._of_objects(facts)
+            yield from map(Found, references.findings())
+        yield from self._of_objects(facts, partial(_is_busy, references, contents, now))
         yield from self._logs.findings(contents)
         if said := self._logs.skipped(contents):
             report.skipped.append(said)
@@ -110,17 +118,19 @@ class Check:
         yield from temporary_findings(self._store, listed, self._mending, now)
         yield from condemned_findings(self._store, now)
 
-    def _of_objects(self, facts: list[tuple[str, FileFacts]]) -> Iterator[Found]:
-        found = list(self._objects.findings(facts))
+    def _of_objects(self, facts: list[tuple[str, FileFacts]], is_busy: Callable[[str], bool]) -> Iterator[Found]:
+        found = list(self._objects.findings(facts, is_busy))
         yield from found
         if self._deep:
-            yield from self._objects.contents({each.finding.path for each in found}, self._tell)
+            known = {each.finding.path for each in found}
+            yield from content_findings(self._store, self._objects, self._mending, known, self._tell)
 
     def _count(self, report: CheckReport, facts: list[tuple[str, FileFacts]]) -> None:
         report.files = len(facts)
         report.rows = sum(known.rows for _, known in facts)
         report.objects = len(self._objects.stored)
         report.bytes = sum(known.size_bytes for _, known in facts)
+        report.archived = len(self._objects.elsewhere)
         report.bytes += sum(stored.size_bytes for stored in self._objects.stored.values())
 
 
@@ -136,6 +146,11 @@ def _read_marker(data: bytes) -> tuple[int, str]:
     if not isinstance(content.get("policy", {}), dict):
         return version, "its policy is no object: as little as possible is recorded"
     return version, ""
+
+
+def _is_busy(references: References, contents: Contents, now: datetime, path: str) -> bool:
+    """Whether who wrote a file of rows may still be storing what it names."""
+    return references.is_open(path) and not is_older(contents.hot[path], YOUNG, now)
 
 
 def _repaired(found: Found) -> Found:

@@ -13,6 +13,7 @@ from lightning_lde.lake.check._mending import DAMAGED, Mending
 from lightning_lde.lake.check._moments import OLD, made_at
 from lightning_lde.lake.check._rows import FileFacts
 from lightning_lde.lake.cold._absorbed import LISTS
+from lightning_lde.lake.cold._erased import TOMBSTONES
 from lightning_lde.lake.cold._manifest import COLD, MANIFESTS, Absorbed, manifest_path, parse_manifest_path
 from lightning_lde.lake.cold._vacuum import named_by
 
@@ -34,6 +35,11 @@ def cold_findings(
     yield from _of_manifests(contents, mending, manifests)
     for one in contents.manifest.absorbed:
         yield from _of_list(contents, one, manifests)
+    if isinstance(contents.erased, ListError):
+        words = f"the hashes of what was erased: {contents.erased}; nothing of the lake can be read; {_CURE}"
+        is_there = contents.manifest.erased in contents.cold
+        kind = Kind.UNREADABLE if is_there else Kind.MISSING
+        yield Found(Finding(Severity.ERROR, kind, str(contents.manifest.erased), words))
     for file in contents.cold_files:
         stored = contents.cold.get(file.path)
         if stored is None:
@@ -122,6 +128,11 @@ def _strays(contents: Contents, mending: Mending, manifests: ManifestMending, no
                 )
         elif contents.damaged:
             continue
+        elif path.startswith(TOMBSTONES):
+            if made <= now - OLD:
+                words = "no manifest names these hashes of what was erased; newer ones have them"
+                old = Finding(Severity.INFO, Kind.STRAY, path, words, f"moves it to {DAMAGED}")
+                yield Found(old, partial(mending.move_aside, path))
         elif path.startswith(LISTS):
             yield from _stray_list(contents, path, manifests, mending, is_old=made <= now - OLD)
         elif made <= now - OLD:

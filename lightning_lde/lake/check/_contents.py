@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lightning_lde.errors import StoreError
 from lightning_lde.lake import _layout
 from lightning_lde.lake._layout import HotFile
+from lightning_lde.lake.cold._erased import Erased, is_erased, read_erased
 from lightning_lde.lake.cold._manifest import (
     COLD,
     Absorbed,
@@ -46,6 +47,7 @@ class Contents:
         damaged: Those that cannot, with the reason.
         cold: All files below ``cold/``, by path.
         lists: The lists that the newest manifest names, by path; what is wrong with one that cannot be read.
+        erased: Hashes of what was erased; what is wrong with their file where it cannot be read.
     """
 
     hot: Mapping[str, StoredFile]
@@ -57,6 +59,7 @@ class Contents:
     damaged: Mapping[int, str]
     cold: Mapping[str, StoredFile]
     lists: Mapping[str, pa.Table | ListError] = field(default_factory=dict)
+    erased: Erased | ListError = frozenset()
 
     @property
     def manifest(self) -> Manifest:
@@ -67,6 +70,10 @@ class Contents:
     def newest_number(self) -> int:
         """The number of the newest, whether it can be read or not."""
         return max([0, *self.manifests, *self.damaged])
+
+    def is_erased(self, name: str) -> bool:
+        """Whether a run, a writer or another thing of that id was erased."""
+        return not isinstance(self.erased, ListError) and is_erased(self.erased)(name)
 
     @property
     def cold_files(self) -> Iterator[ColdFile]:
@@ -85,6 +92,7 @@ class Looker:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lists: dict[str, pa.Table | ListError] = {}
+        self._erased: dict[str | None, Erased] = {}
 
     def look(self) -> Contents:
         """What lies there now.
@@ -100,11 +108,12 @@ class Looker:
             manifests, damaged = self._manifests()
             newest = manifests[max(manifests)] if manifests else Manifest()
             lists = self._read_lists(newest)
+            erased = self._read_erased(newest)
             cold = {stored.path: stored for stored in self._store.list(COLD)}
             latest = max((number for path in cold if (number := parse_manifest_path(path)) is not None), default=0)
             # A compaction was at work in between: what was read is of two different moments.
             if latest == max([0, *manifests, *damaged]):
-                return _contents(hot, manifests, damaged, lists, cold)
+                return _contents(hot, manifests, damaged, lists, erased, cold)
         raise StoreError(f"the lake at {self._store.url} was compacted during each attempt to look at it: try again")
 
     def _manifests(self) -> tuple[dict[int, Manifest], dict[int, str]]:
@@ -131,6 +140,18 @@ class Looker:
         with ThreadPoolExecutor(_THREADS) as pool:
             self._lists |= dict(zip((one.path for one in new), pool.map(self._list, new), strict=True))
         return {one.path: self._lists[one.path] for one in manifest.absorbed}
+
+    def _read_erased(self, manifest: Manifest) -> Erased | ListError:
+        import pyarrow as pa
+
+        if manifest.erased not in self._erased:
+            try:
+                self._erased[manifest.erased] = read_erased(self._store, manifest)
+            except FileNotFoundError:
+                return ListError("it is not there")
+            except (pa.ArrowException, KeyError) as error:
+                return ListError(f"it cannot be read: {one_line(error)}")
+        return self._erased[manifest.erased]
 
     def _list(self, one: Absorbed) -> pa.Table | ListError:
         try:
@@ -184,13 +205,15 @@ def _contents(
     manifests: dict[int, Manifest],
     damaged: dict[int, str],
     lists: dict[str, pa.Table | ListError],
+    erased: Erased | ListError,
     cold: dict[str, StoredFile],
 ) -> Contents:
     newest = manifests[max(manifests)] if manifests else Manifest()
     parsed = {path: _layout.parse_hot_path(path) for path in hot}
     files = [file for file in parsed.values() if file is not None]
     waiting, deleted = _absorbed_paths(newest, lists, hot)
-    counted = [file for file in files if file.path not in waiting]
+    is_gone = is_erased(frozenset() if isinstance(erased, ListError) else erased)
+    counted = [file for file in files if file.path not in waiting and not is_gone(file.writer)]
     current = _layout.current_files(counted)
     kept = {file.path for file in current}
     return Contents(
@@ -203,6 +226,7 @@ def _contents(
         damaged=damaged,
         cold=cold,
         lists=lists,
+        erased=erased,
     )
 
 

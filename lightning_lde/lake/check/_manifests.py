@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lightning_lde.lake.check._contents import Contents, ListError, Looker, read_list
 from lightning_lde.lake.cold._absorbed import LISTS, write_list
+from lightning_lde.lake.cold._erased import TOMBSTONES
 from lightning_lde.lake.cold._lock import held
 from lightning_lde.lake.cold._manifest import COLD, MANIFESTS, Absorbed
 from lightning_lde.lake.cold._vacuum import named_by
@@ -41,6 +42,8 @@ class ManifestMending:
             return "lists of absorbed files that it names cannot be read"
         named = {path for manifest in contents.manifests.values() for path in named_by(manifest)}
         files = [path for path in contents.cold if path not in named and _is_data(path)]
+        if any(path.startswith(TOMBSTONES) for path in files):
+            return "records were erased since"
         lists = [path for path in files if path.startswith(LISTS)]
         if len(lists) < len(files) and not lists:
             return "there are newer cold files, and no list says which hot files went into them"

@@ -12,7 +12,7 @@ from lightning_lde.lake._parquet import write_parquet
 from lightning_lde.lake._scan import parquet_source, quoted
 from lightning_lde.lake.check._findings import Kind
 from lightning_lde.lake.check._parquet_file import fragment_of_bytes
-from lightning_lde.lake.check._tables import looked_into
+from lightning_lde.lake.check._tables import look_at_all
 from lightning_lde.lake.stores import Store
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Mending:
             content = self._store.get(file.path)
         except FileNotFoundError:
             return True
-        looked = looked_into(fragment_of_bytes(content), file.table, deep=True)
+        looked = look_at_all(content, file.table)
         if not any(problem.kind == Kind.UNREADABLE for problem in looked.problems):
             # A whole one has come in its place.
             return True
@@ -94,7 +94,7 @@ class Mending:
             whole, part = self._store.get(cover.path), self._store.get(file.path)
         except FileNotFoundError:
             return False
-        if looked_into(fragment_of_bytes(whole), cover.table, deep=True).problems:
+        if look_at_all(whole, cover.table).problems:
             return False
         if any(missing_rows(file.table, rows, readable_groups(whole)) for rows in readable_groups(part)):
             return False

@@ -33,5 +33,4 @@ def is_older(stored: StoredFile, age: timedelta, now: datetime) -> bool:
         age: The age.
         now: The present.
     """
-    changed: datetime | None = getattr(stored, "modified_at", None)
-    return changed is not None and changed <= now - age
+    return stored.modified_at is not None and stored.modified_at <= now - age

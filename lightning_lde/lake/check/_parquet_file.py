@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_lde.lake.check._findings import Kind
+from lightning_lde.lake.check._footer import columns_of, untrue
 from lightning_lde.lake.cold._rows import SORTED_BY
 from lightning_lde.lake.stores import Store
 from lightning_lde.schema import TABLES, arrow_schema
@@ -69,7 +70,12 @@ def _format() -> ds.ParquetFileFormat:
 
 
 def look_into(
-    fragment: ds.ParquetFileFragment, table: str, columns: Sequence[str], *, distinct: Sequence[str] = (), deep: bool
+    fragment: ds.ParquetFileFragment,
+    table: str,
+    columns: Sequence[str],
+    *,
+    distinct: Sequence[str] = (),
+    content: bytes | None = None,
 ) -> Looked:
     """Look into a file.
 
@@ -78,47 +84,48 @@ def look_into(
         table: The table whose rows it should hold.
         columns: Columns whose values are asked for, row by row.
         distinct: Columns of which only the different values are asked for.
-        deep: Whether all pages are decoded.
+        content: All of the file, where all pages are to be decoded.
 
     Raises:
-        OSError: If it cannot be read, or, as ``pyarrow.ArrowException``, not be understood.
+        OSError: If it cannot be read.
+        pyarrow.ArrowException: If it cannot be understood; it may be a ``ValueError`` too.
     """
     metadata, schema = fragment.metadata, fragment.physical_schema
+    found = Looked(metadata.num_rows, problems=list(_of_footer(metadata, schema, table)))
+    if any(problem.kind == Kind.COLUMNS for problem in found.problems):
+        return found
     key = SORTED_BY[table][0] if table in SORTED_BY else ""
-    found = Looked(metadata.num_rows, _bounds(metadata, key))
-    found.problems += _of_footer(metadata, schema, table)
+    sets = [name for name in dict.fromkeys((*distinct, key)) if name in schema.names and name not in columns]
     names = [name for name in columns if name in schema.names]
-    found.columns = {name: [] for name in (*names, *distinct) if name in schema.names}
-    found.is_sorted, before = True, None
+    found.columns = {name: [] for name in (*names, *sets)}
+    before: str | None = None
+    footer = columns_of(content) if content is not None else []
     for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        if deep:
-            rows = fragment.subset(row_group_ids=[number]).to_table(use_threads=False)
-            found.problems += _of_rows(group, rows)
-            if table != "metrics" and key in rows.column_names:
+        group = fragment.subset(row_group_ids=[number])
+        rows = group.to_table(columns=None if content is not None else [*names, *sets], use_threads=False)
+        _take(found, rows, names, sets)
+        if content is not None:
+            said = metadata.row_group(number).num_rows
+            if rows.num_rows != said:
+                found.problems.append(
+                    Problem(Kind.UNREADABLE, f"a row group has {rows.num_rows} rows, its footer says {said}")
+                )
+            found.problems += (Problem(Kind.BOUNDS, words) for words in untrue(footer[number], rows))
+            if table != "metrics" and key in rows.column_names and rows.num_rows:
                 found.is_sorted = found.is_sorted and _is_sorted(rows.column(key), before)
-                before = rows.column(key)[-1].as_py() if rows.num_rows else before
-            _take(found, rows, names, distinct)
-            continue
-        known = {name: value for name in distinct if (value := _only_value(group, name)) is not None}
-        for name, value in known.items():
-            found.columns[name].append(value)
-        wanted = [name for name in found.columns if name not in known]
-        if wanted:
-            rows = fragment.subset(row_group_ids=[number]).to_table(columns=wanted, use_threads=False)
-            _take(found, rows, names, [name for name in distinct if name in wanted])
-    for name in distinct:
-        if name in found.columns:
-            found.columns[name] = list(dict.fromkeys(found.columns[name]))
+                before = rows.column(key)[-1].as_py()
+    for name in sets:
+        found.columns[name] = list(dict.fromkeys(found.columns[name]))
+    if known := [value for value in found.columns.get(key, ()) if value is not None]:
+        found.bounds = min(known), max(known)
     return found
 
 
-def _take(found: Looked, rows: pa.Table, names: Sequence[str], distinct: Sequence[str]) -> None:
+def _take(found: Looked, rows: pa.Table, names: Sequence[str], sets: Sequence[str]) -> None:
     for name in names:
         found.columns[name] += rows.column(name).to_pylist()
-    for name in distinct:
-        if name in rows.column_names:
-            found.columns[name] += rows.column(name).unique().to_pylist()
+    for name in sets:
+        found.columns[name] += rows.column(name).unique().to_pylist()
 
 
 def _of_footer(metadata: pq.FileMetaData, schema: pa.Schema, table: str) -> Iterator[Problem]:
@@ -174,38 +181,6 @@ def _is_same(found: pa.DataType, wanted: pa.DataType) -> bool:
     return bool(found == wanted)
 
 
-def _of_rows(group: pq.RowGroupMetaData, rows: pa.Table) -> Iterator[Problem]:
-    """What readers believe without reading it: how many rows there are, and what lies between which bounds."""
-    import pyarrow.compute as pc
-
-    if rows.num_rows != group.num_rows:
-        yield Problem(Kind.UNREADABLE, f"a row group has {rows.num_rows} rows, its footer says {group.num_rows}")
-    for number in range(group.num_columns):
-        column = group.column(number)
-        statistics = column.statistics
-        name = column.path_in_schema
-        if statistics is None or name not in rows.column_names:
-            continue
-        values = rows.column(name)
-        if statistics.has_null_count and statistics.null_count != values.null_count:
-            yield Problem(Kind.BOUNDS, f"its footer says another number of nulls in {name} than there are")
-        if not statistics.has_min_max or rows.num_rows == values.null_count:
-            continue
-        bounds = pc.min_max(values).as_py()
-        if (statistics.min, statistics.max) != (bounds["min"], bounds["max"]):
-            yield Problem(Kind.BOUNDS, f"the values of {name} are not between those that its footer says")
-
-
-def _bounds(metadata: pq.FileMetaData, key: str) -> tuple[str, str] | None:
-    bounds: list[str] = []
-    for number in range(metadata.num_row_groups):
-        statistics = _statistics(metadata.row_group(number), key)
-        if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, str):
-            return None
-        bounds += (statistics.min, statistics.max)
-    return (min(bounds), max(bounds)) if bounds else None
-
-
 def _is_sorted(values: pa.ChunkedArray, before: str | None) -> bool:
     import pyarrow.compute as pc
 
@@ -214,16 +189,3 @@ def _is_sorted(values: pa.ChunkedArray, before: str | None) -> bool:
         return True
     is_after = before is None or before <= values[0].as_py()
     return is_after and bool(pc.all(pc.less_equal(values[:-1], values[1:])).as_py() is not False)
-
-
-def _statistics(group: pq.RowGroupMetaData, name: str) -> Any:
-    columns = (group.column(number) for number in range(group.num_columns))
-    return next((column.statistics for column in columns if column.path_in_schema == name), None)
-
-
-def _only_value(group: pq.RowGroupMetaData, name: str) -> Any:
-    """The value that all rows of a group have in a column, where the footer says so."""
-    statistics = _statistics(group, name)
-    if statistics is None or not statistics.has_min_max or statistics.null_count != 0:
-        return None
-    return statistics.min if statistics.min == statistics.max else None

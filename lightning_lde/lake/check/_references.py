@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from lightning_lde.lake import _layout
@@ -20,10 +20,14 @@ class References:
     Args:
         facts: What is known of each, with its path.
         now: The present.
+        was_erased: Whether what has an id was erased: nobody misses it.
     """
 
-    def __init__(self, facts: Iterable[tuple[str, FileFacts]], now: datetime) -> None:
+    def __init__(
+        self, facts: Iterable[tuple[str, FileFacts]], now: datetime, was_erased: Callable[[str], bool]
+    ) -> None:
         self._now = now
+        self._was_erased = was_erased
         self._files = list(facts)
         self.states: dict[str, State] = {}
         self._segments: dict[str, set[int]] = {}
@@ -54,7 +58,7 @@ class References:
                 missing = sorted(each for each in ids if not self._has(tables, each))
                 if missing:
                     yield path, f"rows of {known.table} name {_some(missing)}, of which {tables[0]} has no row"
-            missing = sorted(run for run in known.runs if run not in self.states and not self._may_come(run))
+            missing = sorted(run for run in known.runs if not self._is_known(run))
             if missing:
                 yield path, f"rows of {known.table} are of {_some(missing)}, of which runs has no row"
             yield from self._of_resumes(path, known)
@@ -76,7 +80,10 @@ class References:
                 yield path, said
 
     def _has(self, tables: tuple[str, ...], name: str) -> bool:
-        return any(name in self._defined.get(table, ()) for table in tables)
+        return any(name in self._defined.get(table, ()) for table in tables) or self._was_erased(name)
+
+    def _is_known(self, run_id: str) -> bool:
+        return run_id in self.states or self._may_come(run_id) or self._was_erased(run_id)
 
     def is_open(self, path: str) -> bool:
         """Whether the writer of a file may go on, so that what it names is still to come."""

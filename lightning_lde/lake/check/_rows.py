@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from lightning_lde.lake import _layout
 from lightning_lde.lake.check._parquet_file import Looked, Problem
 from lightning_lde.schema import CONTENT_TABLES, HEARTBEATS_UNTIL_LOST, RunStatus
 
@@ -190,13 +189,3 @@ def _random_state(seeds: str | None) -> str | None:
         return None
     value = found.get("random_state") if isinstance(found, dict) else None
     return value if isinstance(value, str) else None
-
-
-def is_object_id(text: str) -> bool:
-    """Whether it can be an object's id."""
-    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)
-
-
-def object_path(named: Named) -> str:
-    """Where a whole object lies."""
-    return _layout.object_path(named.object_id)

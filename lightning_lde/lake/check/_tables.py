@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -24,8 +25,9 @@ Tell = Callable[[str, int, int], None]
 
 _ROUNDS = 10
 _THREADS = 16
+_LARGE = 8 << 20
 _MOST_IN_MEMORY = 2
-"""Cold files that are held at once; each has up to some 130 MB."""
+"""Large files that are held at once; each has up to some 130 MB."""
 
 
 class TableFile(NamedTuple):
@@ -101,31 +103,41 @@ class Tables:
     def _file(self, file: TableFile) -> FileFacts | None:
         """What a file holds, None where it is gone."""
         try:
-            if self._deep and file.cold is not None:
-                with self._in_memory:
-                    return _all_of(file, file.cold, self._store.get(file.path))
+            if self._deep:
+                with self._in_memory if file.size_bytes > _LARGE else contextlib.nullcontext():
+                    return _all_of(file, self._store.get(file.path))
             fragment = fragment_of(self._store, file.path, file.size_bytes)
-            looked = looked_into(fragment, file.table, deep=self._deep)
+            looked = looked_into(fragment, file.table)
         except FileNotFoundError:
             return None
         if looked.problems:
             # It may have been replaced by a larger one since it was listed, or the storage has failed.
             try:
-                content = self._store.get(file.path)
+                looked = looked_into(fragment_of_bytes(self._store.get(file.path)), file.table)
             except FileNotFoundError:
                 return None
-            looked = looked_into(fragment_of_bytes(content), file.table, deep=self._deep)
         if file.cold is not None:
             looked.problems += against_manifest(file.cold, looked)
         return facts_of(file.table, looked, file.size_bytes)
 
 
-def _all_of(file: TableFile, said: ColdFile, content: bytes) -> FileFacts:
-    looked = looked_into(fragment_of_bytes(content), file.table, deep=True)
-    if said.sha256 is not None and hashlib.sha256(content).hexdigest() != said.sha256:
-        looked.problems.append(Problem(Kind.HASH, "its content has not the hash that the manifest says"))
-    looked.problems += against_manifest(said, looked)
+def _all_of(file: TableFile, content: bytes) -> FileFacts:
+    looked = look_at_all(content, file.table)
+    if file.cold is not None:
+        if file.cold.sha256 is not None and hashlib.sha256(content).hexdigest() != file.cold.sha256:
+            looked.problems.append(Problem(Kind.HASH, "its content has not the hash that the manifest says"))
+        looked.problems += against_manifest(file.cold, looked)
     return facts_of(file.table, looked, file.size_bytes)
+
+
+def look_at_all(content: bytes, table: str) -> Looked:
+    """Look at all pages of a file.
+
+    Args:
+        content: The file.
+        table: Its table.
+    """
+    return looked_into(fragment_of_bytes(content), table, content)
 
 
 def against_manifest(said: ColdFile, looked: Looked) -> Iterator[Problem]:
@@ -147,13 +159,13 @@ def against_manifest(said: ColdFile, looked: Looked) -> Iterator[Problem]:
         )
 
 
-def looked_into(fragment: ds.ParquetFileFragment, table: str, *, deep: bool) -> Looked:
+def looked_into(fragment: ds.ParquetFileFragment, table: str, content: bytes | None = None) -> Looked:
     """What a look brings; where it breaks off that is its problem.
 
     Args:
         fragment: The file.
         table: Its table.
-        deep: Whether all pages are decoded.
+        content: All of the file, where all pages are to be decoded.
 
     Raises:
         FileNotFoundError: If it is gone.
@@ -162,10 +174,10 @@ def looked_into(fragment: ds.ParquetFileFragment, table: str, *, deep: bool) -> 
 
     asked, distinct = ASKED.get(table, ()), DISTINCT.get(table, ())
     try:
-        return look_into(fragment, table, asked, distinct=distinct, deep=deep)
+        return look_into(fragment, table, asked, distinct=distinct, content=content)
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
+    except (OSError, pa.ArrowException, ValueError, MemoryError, OverflowError) as error:
         return Looked(problems=[Problem(Kind.UNREADABLE, f"it cannot be read: {one_line(error)}")])
 
 
