@@ -57,7 +57,8 @@ class Checkpoints:
             self._give(found, Path(os.path.commonpath([path.parent for path in found])))
 
     def _give(self, found: Mapping[Path, float | None], root: Path) -> None:
-        for path, score in found.items():
+        # In the order in which they were written: the run's newest file is its last one.
+        for path, score in sorted(found.items(), key=lambda one: _written_at(one[0])):
             if path.is_dir():
                 self._recorder.say_once("artifact", f"{path.name} is a folder; sharded checkpoints are not stored")
                 continue
@@ -76,3 +77,10 @@ class Checkpoints:
             absolute = [Path(folder).absolute() for folder in folders if folder]
             self._root = Path(os.path.commonpath(absolute)) if absolute else Path()
         return self._root
+
+
+def _written_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

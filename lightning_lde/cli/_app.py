@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from lightning_lde import __version__
+from lightning_lde.cli._artifact_commands import artifacts, get
 from lightning_lde.cli._audit_command import audit
 from lightning_lde.cli._check_command import check
 from lightning_lde.cli._compact_command import compact
@@ -74,6 +75,8 @@ for command in (
     lineage,
     data,
     reproduce,
+    artifacts,
+    get,
     sql,
     correlate,
     variability,

@@ -746,20 +746,23 @@ class LakeStorage:
         """
         return self.objects.open(object_id, recipe)
 
-    def copy_object(self, object_id: str, recipe: str | None, target: Path) -> None:
+    def copy_object(
+        self, object_id: str, recipe: str | None, target: Path, *, tell: Callable[[int], None] | None = None
+    ) -> None:
         """Write an object into a local file, which is there when all of it is verified.
 
         Args:
             object_id: Its id.
             recipe: What its row says of its recipe.
             target: Where to; a file of that name is replaced.
+            tell: Told the number of bytes of each portion that was written.
 
         Raises:
             FileNotFoundError: If it, or a chunk of it, is not there.
             StoreError: If it is damaged.
             OSError: If the target cannot be written.
         """
-        self.objects.copy(object_id, recipe, target)
+        self.objects.copy(object_id, recipe, target, tell or (lambda _: None))
 
     def references(self) -> References:
         """What the rows refer to at this moment, below ``objects/`` and ``chunks/``.

@@ -1,5 +1,6 @@
 """Questions to a lake: SQL views, runs in detail and side by side, lineage, versions of data sets."""
 
+from lightning_lde.query._artifacts import RunArtifact, Space, each_artifact, space_of
 from lightning_lde.query._code_states import CodeDifference, compare_code
 from lightning_lde.query._compare import (
     MetricComparison,
@@ -59,6 +60,7 @@ __all__ = [
     "Node",
     "PairedPoint",
     "Pairing",
+    "RunArtifact",
     "RunComparison",
     "RunDetails",
     "RunFacts",
@@ -68,6 +70,7 @@ __all__ = [
     "Section",
     "SeedFigure",
     "SeedGroup",
+    "Space",
     "Step",
     "at_one_moment",
     "compare_code",
@@ -81,6 +84,7 @@ __all__ = [
     "decoded_row",
     "difference",
     "differences",
+    "each_artifact",
     "evaluation_title",
     "is_near",
     "is_telling",
@@ -93,4 +97,5 @@ __all__ = [
     "relative_difference",
     "run_details",
     "same_bits",
+    "space_of",
 ]

@@ -8,11 +8,11 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.errors import ArchivedError, ArtifactNotFoundError, QueryError, RunNotFoundError, StoreError
+from lightning_lde.errors import QueryError, RunNotFoundError, StoreError
 from lightning_lde.lake import LakeStorage
-from lightning_lde.query import _files
+from lightning_lde.query import _artifacts, _files
+from lightning_lde.query._artifacts import RunArtifact
 from lightning_lde.query._engine import Engine
-from lightning_lde.query._placed import why_unreadable
 from lightning_lde.query._ranking import ranked
 from lightning_lde.query._selection import curves
 from lightning_lde.query._views import create_views, tables_of
@@ -276,30 +276,75 @@ class Lake:
                 raise RunNotFoundError(f"{run!r} means {len(ids)} runs ({few}, …): give more of the id")
         return [found[run][0] for run in runs]
 
+    def artifacts(self, run: str) -> pa.Table:
+        """The files of a run, in the order of their paths; of several versions of one the newest first.
+
+        Args:
+            run: The run's id, the beginning of one, or a unique name.
+
+        Returns:
+            Columns ``path``, ``kind``, ``size_bytes``, ``tier``, ``score``, ``weights_id``, ``object_id``, ``recipe``,
+            ``segment`` and ``recorded_at``.
+
+        Raises:
+            RunNotFoundError: If there is no such run.
+        """
+        return _artifacts.artifacts_of(self, self.resolve_run(run))
+
+    def artifact(self, run: str, path: str) -> RunArtifact:
+        """A file of a run, to be read, saved or loaded; of several versions the newest.
+
+        Args:
+            run: The run's id, the beginning of one, or a unique name.
+            path: The file's path as `artifacts` has it.
+
+        Raises:
+            RunNotFoundError: If there is no such run.
+            ArtifactNotFoundError: If the run has no file of that path.
+        """
+        return _artifacts.artifact_of(self, self.resolve_run(run), path)
+
+    def load_checkpoint(
+        self,
+        run: str,
+        which: str = _artifacts.BEST,
+        *,
+        mode: str | None = None,
+        map_location: Any = "cpu",
+        weights_only: bool = True,
+    ) -> Any:
+        """A checkpoint of a run, loaded by torch.
+
+        Args:
+            run: The run's id, the beginning of one, or a unique name.
+            which: ``"best"`` by its score (without scores the last), ``"last"``, or a path.
+            mode: Whether the ``"min"`` or the ``"max"`` score is the best; None for what the run's callback said.
+            map_location: Where tensors go, as `torch.load` takes it.
+            weights_only: Whether only tensors and plain values may be in it. With False everything that is pickled in
+                it is run: only for files that you trust.
+
+        Raises:
+            RunNotFoundError: If there is no such run.
+            ArtifactNotFoundError: If it has no such checkpoint.
+            ConfigurationError: If nobody knows which score is the best.
+            DataError: If it needs ``weights_only=False``, or is no file of torch.
+        """
+        found = _artifacts.checkpoint_of(self, self.resolve_run(run), which, mode=mode)
+        return found.load_checkpoint(map_location=map_location, weights_only=weights_only)
+
     def read_artifact(self, run: str, path: str) -> bytes:
         """The verified content of a run's file.
 
         Args:
             run: The run's id, the beginning of one, or a unique name.
-            path: The file's path as the table ``artifacts`` has it.
+            path: The file's path as `artifacts` has it.
 
         Raises:
             RunNotFoundError: If there is no such run.
             ArtifactNotFoundError: If the run has no file of that path, or it was deleted.
             ArchivedError: If it is in an archive.
         """
-        run_id = self.resolve_run(run)
-        rows = self.sql(
-            "select object_id, recipe, tier from artifacts where run_id = ? and path = ? "
-            "order by recorded_at desc limit 1",
-            [run_id, path],
-        ).to_pylist()
-        if not rows:
-            raise ArtifactNotFoundError(f"run {run_id} has no file {path!r}: `lde show {self.url} {run_id}` lists them")
-        try:
-            return self.storage.get_object(rows[0]["object_id"], rows[0]["recipe"])
-        except (ArchivedError, FileNotFoundError) as error:
-            raise why_unreadable(self, run_id, path, rows[0], error) from error
+        return self.artifact(run, path).read()
 
 
 class _FileVanishedError(Exception):

@@ -12,7 +12,7 @@ import pytest
 
 from lightning_lde import Lake
 from lightning_lde.cli import app
-from lightning_lde.schema import Dataset, Episode, Metric, Pipeline, PipelineConfig, Record, Run
+from lightning_lde.schema import Artifact, Dataset, Episode, Metric, Pipeline, PipelineConfig, Record, Run
 
 RUNS_PROGRAMS = {"reproduce"}
 """What compares this environment with a recorded one asks torch for its threads and GPUs."""
@@ -25,6 +25,8 @@ WORDS = {
     "compare": ["LAKE", "run 0", "run 1"],
     "lineage": ["LAKE", "run 0"],
     "data": ["history", "LAKE", "set 0"],
+    "artifacts": ["LAKE", "run 0"],
+    "get": ["LAKE", "run 0", "--output", "FOLDER"],
     "sql": ["LAKE", "select count(*) from metrics"],
     "correlate": ["LAKE"],
     "variability": ["LAKE", "loss"],
@@ -85,6 +87,10 @@ def lake(lake_path: Path) -> Path:
             )
             for task in range(2)
         ]  # fmt: skip
+    stored = Lake(lake_path).create().storage.put_object_bytes(b"x")
+    rows["artifacts"] = [
+        Artifact(run_id="0", segment=0, path="x", kind="other", size_bytes=1, object_id=stored, recorded_at=now)
+    ]
     for table, records in rows.items():
         Lake(lake_path).create().storage.add_records(table, records, project="p")
     return lake_path
@@ -97,6 +103,7 @@ def test_each_command_that_reads_is_tried() -> None:
 def test_reading_imports_no_torch(lake: Path, tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     places = {"LAKE": str(lake), "PAGE": str(tmp_path / "page.html"), "SPOOL": str(tmp_path / "spool")}
+    places["FOLDER"] = str(tmp_path / "files")
     asked = [[command, *(places.get(word, word) for word in words)] for command, words in WORDS.items()]
     done = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(asked)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import io
 import os
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -161,13 +161,14 @@ class _Ahead:
         return future.result()
 
 
-def copy_to(places: Places, recipe: Recipe, target: Path) -> None:
+def copy_to(places: Places, recipe: Recipe, target: Path, tell: Callable[[int], None] = lambda _: None) -> None:
     """Write a file that is verified as a whole; a file of that name is replaced when all of it is there.
 
     Args:
         places: Where its chunks lie.
         recipe: What it consists of.
         target: Where to.
+        tell: Told the number of bytes of each portion that was written.
 
     Raises:
         ArtifactNotFoundError: If a chunk is not there.
@@ -180,6 +181,7 @@ def copy_to(places: Places, recipe: Recipe, target: Path) -> None:
             for data in in_order(places, recipe):
                 digest.update(data)
                 file.write(data)
+                tell(len(data))
         check_hash(digest.hexdigest(), recipe.sha256)
         temporary.replace(target)
 

@@ -83,16 +83,18 @@ class Objects:
         chunked = ChunkedFile(self.places, read_recipe(self.places, str(recipe)))
         return cast("BinaryIO", io.BufferedReader(chunked, _BUFFER_BYTES))
 
-    def copy(self, object_id: str, recipe: str | None, target: Path) -> None:
+    def copy(
+        self, object_id: str, recipe: str | None, target: Path, tell: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Write an object into a local file, which is there when it is verified."""
         if recipe in (None, WHOLE):
             with beside(target) as temporary:
-                temporary.write_bytes(self._get_whole(object_id))
+                tell(temporary.write_bytes(self._get_whole(object_id)))
                 temporary.replace(target)
             return
         read = read_recipe(self.places, str(recipe))
         check_hash(read.sha256, object_id)
-        copy_to(self.places, read, target)
+        copy_to(self.places, read, target, tell)
 
     def _get_whole(self, object_id: str) -> bytes:
         try:

@@ -8,7 +8,7 @@ from lightning_lde.lake.tiers._move import tier
 from lightning_lde.lake.tiers._plan import Decision, FileKey, HeldFile
 from lightning_lde.lake.tiers._restore import restore
 from lightning_lde.lake.tiers._root import ColdRoot, cold_roots
-from lightning_lde.lake.tiers._rows import decisions
+from lightning_lde.lake.tiers._rows import checkpoint_mode, decisions
 
 __all__ = [
     "RETRIEVALS",
@@ -20,6 +20,7 @@ __all__ = [
     "HeldFile",
     "Restoring",
     "Tiering",
+    "checkpoint_mode",
     "cold_roots",
     "decisions",
     "require_apart",
