@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 PAUSES_S = (0.2, 0.8)
 """Before a write is tried again that nobody else will repeat."""
 
+_ROOTS_FOR_S = 30.0
 _PUBLIC_OPTIONS = ("endpoint_url", "region", "anon")
 
 
@@ -158,6 +159,7 @@ class LakeStorage:
         self._seen = _Cold(Manifest(), frozenset(), frozenset())
         self._objects: Objects | None = None
         self._roots: list[ColdRoot] | None = None
+        self._roots_until = 0.0
 
     @property
     def url(self) -> str:
@@ -607,9 +609,10 @@ class LakeStorage:
             self._roots = None
 
     def _cold_roots(self) -> list[ColdRoot]:
-        """Where files may lie that are not in the lake's own root; read once, as where they are hardly ever changes."""
-        if self._roots is None:
+        """Where files may lie that are not in the lake's own root; read now and then, as it hardly ever changes."""
+        if self._roots is None or time.monotonic() > self._roots_until:
             self._roots = cold_roots(self.tiers(), self.store, self.given_options)
+            self._roots_until = time.monotonic() + _ROOTS_FOR_S
         return self._roots
 
     def tier(

@@ -74,17 +74,6 @@ class Places:
         """The size of a file in the lake's own root, None where there is none: what is cold is to be stored again."""
         return self.store.size(path)
 
-    def size_anywhere(self, path: str) -> int | None:
-        """The size of a file in the lake's own root or in a cold one, None where there is none.
-
-        Raises:
-            StoreError: If a cold root is not there.
-        """
-        size_bytes = self.store.size(path)
-        for place in self._elsewhere() if size_bytes is None else ():
-            size_bytes = place.size(path) if size_bytes is None else size_bytes
-        return size_bytes
-
     def remove(self, path: str) -> None:
         """Delete a file everywhere; one that is not there is no error."""
         self.store.delete(path)

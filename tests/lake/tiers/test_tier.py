@@ -171,9 +171,9 @@ def test_what_is_cold_is_audited_and_removed_with_the_rest(lake: Filled, tmp_pat
     assert lake.storage.tier().removed.n == 1
     assert {one.fingerprint for one in audit_lake(lake.storage)} == found
     places, [path] = lake.storage.objects.places, stored.paths
-    assert (places.size(path), places.size_anywhere(path)) == (None, len(secret))
+    assert (places.size(path), places.copies(path)) == (None, [len(secret)])
     places.remove(path)
-    assert places.size_anywhere(path) is None
+    assert places.copies(path) == []
     assert not below(cold)
 
 
