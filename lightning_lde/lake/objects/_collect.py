@@ -97,7 +97,11 @@ def collect(
 
 
 def delete_unreferenced(
-    storage: LakeStorage, paths: Iterable[str], *, needed: Callable[[], set[str]] | None = None
+    storage: LakeStorage,
+    paths: Iterable[str],
+    *,
+    needed: Callable[[], set[str]] | None = None,
+    remove: Callable[[str], None] | None = None,
 ) -> set[str]:
     """Delete files that nothing needs, at once; none that a writer comes to rely on meanwhile.
 
@@ -108,6 +112,7 @@ def delete_unreferenced(
         paths: Files below ``objects/`` and ``chunks/``.
         needed: Looks which files are needed, after the list has been made: a row that is sent later is sent by a
             writer that sees the list. By default what rows refer to.
+        remove: Removes a file. By default everywhere.
 
     Returns:
         The files that were deleted.
@@ -126,7 +131,7 @@ def delete_unreferenced(
         with ThreadPoolExecutor(_THREADS) as pool:
             while done < len(going) and utc_now() < until:
                 portion = going[done : done + _THREADS * 8]
-                list(pool.map(storage.objects.places.remove, portion))
+                list(pool.map(remove or storage.objects.places.remove, portion))
                 done += len(portion)
         gone.update(going[:done])
         storage.store.delete(mine.path)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.lake.cold._lock import Lock, held
-from lightning_lde.lake.objects import condemn, first_path
+from lightning_lde.lake.objects import delete_unreferenced, first_path
 from lightning_lde.lake.objects._workers import workers
 from lightning_lde.lake.tiers._amounts import Amount, Tiering
 from lightning_lde.lake.tiers._cost import estimate
@@ -190,26 +190,27 @@ class _Job:
     def _remove(self, work: Work, failed: dict[str, str]) -> None:
         """Remove what nobody needs where it is."""
         drops = [path for path in work.drops if first_path(path) not in failed]
-        orphans = [(root, path) for at, root in enumerate(self._roots) for path in work.cold_drops(at)]
-        if not drops and not orphans:
-            return
-        condemned = condemn(self._storage.store, [*drops, *(path for _, path in orphans)])
-        now = needs_now(self._storage)
-        there = set().union(*map(listed_cold, self._roots))
-        for path in drops:
-            first = first_path(path)
-            if first in now.hot or (first in now.cold and first not in there):
-                continue
-            self._storage.store.delete(path)
-            self.done.removed.n += 1
-            self.done.removed.size_bytes += work.hot[path]
+        if drops:
+            gone = delete_unreferenced(
+                self._storage, drops, needed=self._needed_here, remove=self._storage.store.delete
+            )
+            self.done.removed = Amount.of(work.hot[path] for path in gone)
             self._go_on()
-        for root, path in orphans:
-            if path not in now.all:
+        orphans = [
+            (root, path, work.cold[at][path]) for at, root in enumerate(self._roots) for path in work.cold_drops(at)
+        ]
+        needed = needs_now(self._storage).all if orphans else frozenset()
+        for root, path, size_bytes in orphans:
+            if path not in needed:
                 root.remove(path)
                 self.done.removed_cold.n += 1
-                self.done.removed_cold.size_bytes += next(some[path] for some in work.cold if path in some)
-        self._storage.store.delete(condemned.path)
+                self.done.removed_cold.size_bytes += size_bytes
+                self._go_on()
+
+    def _needed_here(self) -> set[str]:
+        """What has to stay in the lake's own root: what hot files need, and what is nowhere else."""
+        now = needs_now(self._storage)
+        return set(now.hot) | (now.cold - set().union(*map(listed_cold, self._roots)))
 
     def _count_moves(self, moves: list[Decision]) -> None:
         for one in moves:
