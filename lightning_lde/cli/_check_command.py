@@ -58,7 +58,7 @@ def _print(report: CheckReport, url: str, *, repair: bool) -> None:
         f"{size(report.bytes)}; {how}; {report.seconds:.1f} s"
     )
     if report.archived:
-        click.echo(f"{report.archived:,} objects lie in an archive and were counted only")
+        click.echo(f"{report.archived:,} objects lie in cold roots and were counted only")
     for skipped in report.skipped:
         click.echo(f"not looked at: {skipped}", err=True)
     if not report.findings:

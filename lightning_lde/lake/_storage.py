@@ -48,7 +48,7 @@ from lightning_lde.lake.objects import (
     references,
 )
 from lightning_lde.lake.stores import Store, open_store
-from lightning_lde.lake.tiers import ColdRoot, Restoring, Tiering, cold_roots, require_apart, restore, tier
+from lightning_lde.lake.tiers import ColdRoot, Restoring, Tiering, TierLook, cold_roots, require_apart, restore, tier
 from lightning_lde.policy import STRICTEST, Policy, new_policy, policy_of
 from lightning_lde.schema import FORMAT_VERSION, Record, new_run_id, records_to_arrow, utc_now
 from lightning_lde.tiering import TierPolicy, new_tier_id, tier_policy_of
@@ -500,7 +500,7 @@ class LakeStorage:
             LakeURLError: If the lake has a newer format.
             StoreError: If the storage fails.
         """
-        report = check(self.store, self.given_options, deep=deep, repair=repair, tell=tell)
+        report = check(self.store, self.given_options, deep=deep, repair=repair, tell=tell, tiers=TierLook(self))
         repaired = [finding for finding in report.findings if finding.is_repaired]
         if repaired:
             said = [{"kind": one.kind, "path": one.path, "repair": one.repair} for one in repaired]

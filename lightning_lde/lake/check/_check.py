@@ -28,6 +28,7 @@ from lightning_lde.lake.check._rows import YOUNG, FileFacts
 from lightning_lde.lake.check._tables import Tables, Tell
 from lightning_lde.lake.objects import Places
 from lightning_lde.lake.stores import Store
+from lightning_lde.lake.tiers import TierLook
 from lightning_lde.schema import FORMAT_VERSION, utc_now
 
 
@@ -39,14 +40,21 @@ class Check:
         options: The storage options.
         deep: Whether contents are read: all pages of all files, all bytes of all objects.
         tell: Told how far it is.
+        tiers: Knows what lies elsewhere.
     """
 
-    def __init__(self, store: Store, options: Mapping[str, Any], *, deep: bool, tell: Tell) -> None:
+    def __init__(
+        self, store: Store, options: Mapping[str, Any], *, deep: bool, tell: Tell, tiers: TierLook | None = None
+    ) -> None:
         self._store = store
         self._deep = deep
         self._tell = tell
         self._mending = Mending(store)
-        self._objects = Objects(Places(store), self._mending, tuple)
+        self._tiers = tiers
+        if tiers is None:
+            self._objects = Objects(Places(store), self._mending, tuple)
+        else:
+            self._objects = Objects(Places(store), self._mending, tiers.cold, tiers.is_elsewhere)
         self._logs = DeltaLogs(store, options, self._mending)
 
     def run(self, *, repair: bool) -> CheckReport:
@@ -114,6 +122,7 @@ class Check:
         yield from self._logs.findings(contents)
         if said := self._logs.skipped(contents):
             report.skipped.append(said)
+        report.skipped += self._tiers.problems if self._tiers is not None else []
         listed = [*contents.hot.values(), *contents.cold.values(), *self._objects.stored.values()]
         yield from temporary_findings(self._store, listed, self._mending, now)
         yield from condemned_findings(self._store, now)
@@ -160,7 +169,13 @@ def _repaired(found: Found) -> Found:
 
 
 def check(
-    store: Store, options: Mapping[str, Any], *, deep: bool = False, repair: bool = False, tell: Tell | None = None
+    store: Store,
+    options: Mapping[str, Any],
+    *,
+    deep: bool = False,
+    repair: bool = False,
+    tell: Tell | None = None,
+    tiers: TierLook | None = None,
 ) -> CheckReport:
     """Look at everything in a lake, see docs/check.md.
 
@@ -170,13 +185,14 @@ def check(
         deep: Whether contents are read: all pages of all files, all bytes of all objects.
         repair: Whether to do about each finding what can be done without losing anything.
         tell: Told what is looked at, how many are done, and of how many.
+        tiers: Knows what lies in cold roots; without it all has to be in the store.
 
     Raises:
         LakeNotFoundError: If there is nothing of a lake.
         LakeURLError: If the lake has a newer format.
         StoreError: If the storage fails.
     """
-    return Check(store, options, deep=deep, tell=tell or _say_nothing).run(repair=repair)
+    return Check(store, options, deep=deep, tell=tell or _say_nothing, tiers=tiers).run(repair=repair)
 
 
 def _say_nothing(_what: str, _done: int, _total: int) -> None:

@@ -115,7 +115,7 @@ class CheckReport:
         rows: Their rows.
         objects: Objects that were looked at.
         bytes: Bytes of the files and objects.
-        archived: Objects that lie where they cannot be read at once; they were counted only.
+        archived: Objects that lie in cold roots alone; they were counted only.
         skipped: What was not looked at, in sentences.
         seconds: How long it took.
     """

@@ -41,9 +41,17 @@ class Objects:
         places: Where they lie.
         mending: Repairs.
         cold: Lists what lies in cold roots.
+        is_elsewhere: Whether the bytes of a file, by run, path and object, need not be anywhere that was listed.
     """
 
-    def __init__(self, places: Places, mending: Mending, cold: Callable[[], Iterable[StoredFile]]) -> None:
+    def __init__(
+        self,
+        places: Places,
+        mending: Mending,
+        cold: Callable[[], Iterable[StoredFile]],
+        is_elsewhere: Callable[[str, str, str], bool] = lambda *_: False,
+    ) -> None:
+        self._is_elsewhere = is_elsewhere
         self._places = places
         self._mending = mending
         self._cold = cold
@@ -77,6 +85,8 @@ class Objects:
         self._read_recipes({use.named.recipe for each in uses.values() for use in each if use.named.recipe})
         found: dict[str, list[Use]] = {}
         for each in uses.values():
+            if all(self._is_elsewhere(*use.named.what, use.named.object_id) for use in each):
+                continue
             lacks = [self._lacks(use.named) for use in each]
             if all(lacks):
                 for use, paths in zip(each, lacks, strict=True):

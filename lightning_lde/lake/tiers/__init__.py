@@ -4,6 +4,7 @@ from lightning_lde.lake.tiers._amounts import Amount, Restoring, Tiering
 from lightning_lde.lake.tiers._apart import require_apart
 from lightning_lde.lake.tiers._archive import RETRIEVALS
 from lightning_lde.lake.tiers._cost import Estimate
+from lightning_lde.lake.tiers._look import TierLook
 from lightning_lde.lake.tiers._move import tier
 from lightning_lde.lake.tiers._plan import Decision, FileKey, HeldFile
 from lightning_lde.lake.tiers._restore import restore
@@ -19,6 +20,7 @@ __all__ = [
     "FileKey",
     "HeldFile",
     "Restoring",
+    "TierLook",
     "Tiering",
     "checkpoint_mode",
     "cold_roots",
