@@ -6,6 +6,7 @@ a reader needs to find a curve; that runs of two files may overlap costs it one 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,6 @@ from lightning_lde.lake.stores import Store
 from lightning_lde.schema import arrow_schema
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -103,32 +103,41 @@ def in_order(rows: pa.Table) -> pa.Table:
         rows: Rows of ``metrics``, words dictionary-encoded, in the order in which they were logged.
     """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    place: Any = np.zeros(rows.num_rows, np.int64)
-    n_places = 1
-    for name in _CURVE:
-        codes, n = _codes(rows.column(name))
-        place = place * n + codes
-        n_places *= n
+    columns = [_encoded(rows.column(name)) for name in _CURVE]
+    n_places = math.prod(len(column.dictionary) + 1 for column in columns)
+    # Of 16 bits a stable sort counts instead of comparing, and what is small is quick to fill.
+    kind = np.int16 if n_places < 1 << 15 else np.int64
+    place: npt.NDArray[Any] = np.zeros(rows.num_rows, kind)
+    for column in columns:
+        if column.null_count < len(column):
+            place *= len(column.dictionary) + 1
+            place += _ranks(column, kind)
     if (place[1:] >= place[:-1]).all():
         return rows
-    # Of 16 bits a stable sort counts instead of comparing.
-    kind = np.int16 if n_places < 1 << 15 else np.int64
-    return rows.take(np.argsort(place.astype(kind), kind="stable"))
+    order = pa.array(np.argsort(place, kind="stable"))
+    # Memory of this size comes back at once from the system's allocator, from Arrow's it is new, and cleared, each time.
+    return pc.take(rows, order, boundscheck=False, memory_pool=pa.system_memory_pool())
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], int]:
-    """The place of each value among the different ones in their order, null first; and how many there are."""
-    import numpy as np
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     import pyarrow as pa
 
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks)
-    if array.null_count == len(array):
-        return np.zeros(len(array), np.int64), 1
-    words = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    ranks = np.empty(len(words.dictionary), np.int64)
-    ranks[np.argsort(np.array(words.dictionary.to_pylist(), object), kind="stable")] = np.arange(len(ranks)) + 1
-    indices = words.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.concatenate([ranks, [0]])[indices], len(ranks) + 1
+    return array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+
+
+def _ranks(column: pa.DictionaryArray, kind: type) -> npt.NDArray[Any]:
+    """The place of each value among the different ones in their order; null is the first."""
+    import numpy as np
+
+    words = np.array(column.dictionary.to_pylist(), object)
+    ranks = np.zeros(len(words) + 1, kind)
+    ranks[np.argsort(words, kind="stable")] = np.arange(1, len(words) + 1)
+    # The last one, which is zero, is that of null.
+    indices = column.indices.fill_null(len(words)) if column.null_count else column.indices
+    return ranks.take(indices.to_numpy(zero_copy_only=False))
