@@ -105,12 +105,14 @@ class Hit:
     Attributes:
         going: How many rows.
         changing: How many of the others have to be changed.
+        of_runs: How many rows belong to runs that go.
         others: How many rows belong to runs that stay.
         is_named: Whether a dictionary has a word that is to go.
     """
 
     going: int = 0
     changing: int = 0
+    of_runs: int = 0
     others: int = 0
     is_named: bool = False
 
@@ -137,7 +139,7 @@ def scan(store: Store, files: Iterable[HotFile | ColdFile], target: Target) -> d
 def _scanned(store: Store, file: HotFile | ColdFile, target: Target) -> Hit | None:
     import pyarrow.compute as pc
 
-    going = changing = others = words = 0
+    going = changing = of_runs = others = words = 0
     try:
         for rows in read_groups(store, file, texts_only=True):
             goes = target.goes(file.table, rows)
@@ -145,10 +147,12 @@ def _scanned(store: Store, file: HotFile | ColdFile, target: Target) -> Hit | No
             changing += pc.sum(pc.and_not(target.changes(file.table, rows), goes)).as_py() or 0
             words += target.is_among_words(rows)
             if "run_id" in rows.column_names:
-                others += pc.sum(pc.and_not(pc.is_valid(rows.column("run_id")), goes)).as_py() or 0
+                theirs = target.is_of_run(rows)
+                of_runs += pc.sum(theirs).as_py() or 0
+                others += pc.sum(pc.and_not(pc.is_valid(rows.column("run_id")), theirs)).as_py() or 0
     except FileNotFoundError:
         return None
-    return Hit(going, changing, others, is_named=words > 0)
+    return Hit(going, changing, of_runs, others, is_named=words > 0)
 
 
 def read_groups(store: Store, file: HotFile | ColdFile, *, texts_only: bool = False) -> Iterator[pa.Table]:
@@ -222,15 +226,11 @@ def affected(files: Files, hits: Mapping[str, Hit], target: Target) -> Affected:
         # A project's name stands in the path, and would stay there although no row has it any more.
         named = {one.table for one in its if pattern and re.search(pattern, one.path)}
         touched = named | {one.table for one in its if found[one.path]}
-        is_of_erased = any(hit.going for hit in found.values()) and not any(hit.others for hit in found.values())
-        names_runs = any(one.table in _OF_RUNS for one in its)
-        if writer in target.runs or (is_of_erased and names_runs):
+        is_of_erased = any(hit.of_runs for hit in found.values()) and not any(hit.others for hit in found.values())
+        if writer in target.runs or is_of_erased:
             erased.add(writer)
             taken += its
         elif touched:
             others.add(writer)
             taken += [one for one in its if one.table in touched]
     return Affected(cold, taken, frozenset(erased), frozenset(others))
-
-
-_OF_RUNS = frozenset({"runs", "metrics", "episodes", "artifacts", "events", "resumes"})

@@ -71,6 +71,10 @@ class Target:
         """Ids that can be found in a text; others, such as `7`, could be anything."""
         return frozenset(run for run in self.runs if re.fullmatch(UUID, run))
 
+    def is_of_run(self, rows: pa.Table) -> Any:
+        """A boolean array: which rows belong to a run that is to be erased."""
+        return _is_in(rows, "run_id", self.runs)
+
     def goes(self, table: str, rows: pa.Table) -> Any:
         """A boolean array: which rows are to be erased."""
         masks = [_is_in(rows, "run_id", self.runs)] if "run_id" in rows.column_names else []

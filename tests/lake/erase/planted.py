@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lightning_lde.lake import LakeStorage
+from lightning_lde.lake.objects._codec import decode
 from lightning_lde.lake.stores import Store
 from lightning_lde.schema import (
     TABLES,
@@ -223,8 +224,7 @@ def every_byte(store: Store) -> Iterator[tuple[str, bytes]]:
             yield stored.path, json.dumps(rows.to_pylist(), default=str, ensure_ascii=False).encode()
             yield stored.path, str(pq.read_metadata(io.BytesIO(content)).to_dict()).encode()
         if stored.path.startswith("chunks/"):
-            name = stored.path.rpartition("/")[2]
-            yield stored.path, LakeStorage(store.url).objects.places.chunk(name) if ":" not in store.url else content
+            yield stored.path, decode(content, stored.path.rpartition("/")[2])
         if content.startswith(b"\x1f\x8b"):
             yield stored.path, gzip.decompress(content)
 

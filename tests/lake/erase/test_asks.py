@@ -133,6 +133,14 @@ def test_a_text_goes_wherever_it_stands(storage: LakeStorage, tmp_path: Path, co
     assert receipt.warnings == ()
 
 
+def test_a_writer_whose_row_had_the_text_may_go_on(storage: LakeStorage, tmp_path: Path) -> None:
+    run, writer = Planted(storage, "keeper").write(tmp_path), new_run_id()
+    run.append("events", records_to_arrow("events", [event(run.run_id, "the needle")]), 0, writer)
+    erase(storage, "match", "the needle")
+    run.append("events", records_to_arrow("events", [event(run.run_id, "later")]), 1, writer)
+    assert any("later" in row for row in rows_of(storage, run.run_id)["events"])
+
+
 def test_a_text_in_files_goes_with_their_rows_even_across_chunks(storage: LakeStorage, tmp_path: Path) -> None:
     secret = b"\x00needle\xff" * 4
     run = Planted(storage, "keeper").write(tmp_path)
