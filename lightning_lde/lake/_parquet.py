@@ -16,8 +16,8 @@ DICTIONARY_COLUMNS = {"metrics": ("run_id", "name", "context", "source")}
 
 _ROW_GROUP = 1 << 20
 
-# Values that are encoded in one go: with the usual 1,024 writing takes a tenth longer. A page is not cut within them, so
-# it is for small values alone.
+# Values that are encoded in one go: with the usual 1,024 writing takes a tenth longer. A page is not cut within them,
+# so it is for small values alone.
 _AT_ONCE = {"metrics": 1 << 16}
 
 

@@ -118,7 +118,7 @@ def in_order(rows: pa.Table) -> pa.Table:
     if (place[1:] >= place[:-1]).all():
         return rows
     order = pa.array(np.argsort(place, kind="stable"))
-    # Memory of this size comes back at once from the system's allocator, from Arrow's it is new, and cleared, each time.
+    # The system's allocator hands memory of this size out again as it is, Arrow's gets it anew, and cleared.
     return pc.take(rows, order, boundscheck=False, memory_pool=pa.system_memory_pool())
 
 
@@ -136,8 +136,9 @@ def _ranks(column: pa.DictionaryArray, kind: type) -> npt.NDArray[Any]:
     import numpy as np
 
     words = np.array(column.dictionary.to_pylist(), object)
-    ranks = np.zeros(len(words) + 1, kind)
+    ranks: npt.NDArray[Any] = np.zeros(len(words) + 1, kind)
     ranks[np.argsort(words, kind="stable")] = np.arange(1, len(words) + 1)
     # The last one, which is zero, is that of null.
     indices = column.indices.fill_null(len(words)) if column.null_count else column.indices
-    return ranks.take(indices.to_numpy(zero_copy_only=False))
+    found: npt.NDArray[Any] = ranks.take(indices.to_numpy(zero_copy_only=False))
+    return found
