@@ -136,6 +136,7 @@ def send_rows(
     refuse: Callable[[str], None],
     governance: Governance,
     absorbed: AbsorbedNumbers | None = None,
+    keep: Callable[[StoredObject, bytes], None] = lambda *_: None,
 ) -> Iterator[tuple[HotFile, int]]:
     """Write the rows of one parcel, objects first and the state of the run last.
 
@@ -149,6 +150,7 @@ def send_rows(
         refuse: Called with a sentence for each table whose rows cannot be written.
         governance: What all rows pass; it knows the policy of the lake.
         absorbed: What the cold tables have of the writer already; it is not written again. None for nothing.
+        keep: Given each object that was stored, for who wants to look at them again when other rows name them.
 
     Yields:
         Each file that was made, and how many rows are in it.
@@ -200,6 +202,7 @@ def send_rows(
         count = sum(part.num_rows for part in tables[table])
         yield from append(table, functools.partial(pa.concat_tables, tables[table]), count)
     for content, data in objects:
+        keep(content, data)
         # Others may be about to delete what no row named before.
         if storage.is_condemned_since(content):
             storage.put_object_bytes(data)

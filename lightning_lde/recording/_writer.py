@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.columns import column_of
 from lightning_lde.errors import RecordingWarning, tell
-from lightning_lde.lake import LEASE, AbsorbedNumbers, HotFile, LakeStorage
+from lightning_lde.lake import LEASE, AbsorbedNumbers, HotFile, LakeStorage, StoredObject
 from lightning_lde.recording import _ending
 from lightning_lde.recording._blocks import ROWS_PER_GROUP
 from lightning_lde.recording._governance import Governance
@@ -26,6 +26,7 @@ _LOOK_EVERY_S = 600.0
 _LARGEST_IN_MEMORY_ROWS = 1_000_000
 _LARGE_ROWS = 200_000
 _MUCH_LARGER = 4
+_MOST_KEPT_BYTES = 16 << 20
 
 
 class LakeWriter:
@@ -54,6 +55,7 @@ class LakeWriter:
         self._heard_at_s = _now_s()
         # Who goes on with the run of another process looks at once: it may have been erased since.
         self._looked_at_s = self._heard_at_s if header.writer == header.run_id else -_LOOK_EVERY_S
+        self._objects: deque[tuple[StoredObject, bytes]] = deque()
         self.is_erased = False
         self.refused = 0
 
@@ -80,7 +82,7 @@ class LakeWriter:
             header = replace(self._header, number=parcel.number)
             before = self.refused
             for file, count in send_rows(
-                self._storage, header, parcel.rows(), self._note_refused, self._governance, absorbed
+                self._storage, header, parcel.rows(), self._note_refused, self._governance, absorbed, self._keep
             ):
                 self._files[file.table][file] = count
             self._heard_at_s = _now_s()
@@ -109,12 +111,26 @@ class LakeWriter:
                 tell(f"run {run} was erased from {self._storage.url}: nothing of it is kept any more", RecordingWarning)
         return self.is_erased
 
+    def _keep(self, content: StoredObject, data: bytes) -> None:
+        self._objects.append((content, data))
+        while sum(len(kept) for _, kept in self._objects) > _MOST_KEPT_BYTES:
+            self._objects.popleft()
+
+    def look_again(self) -> None:
+        """Store small objects again that others were about to delete: rows that name them came later than they did."""
+        while self._objects and not self.is_erased:
+            content, data = self._objects[0]
+            if self._storage.is_condemned_since(content):
+                self._storage.put_object_bytes(data)
+            self._objects.popleft()
+
     def _note_refused(self, sentence: str) -> None:
         self.refused += 1
         self._refuse(sentence)
 
     def merge(self) -> None:
         """Replace the run's files of each table by one; the parts go when the whole is there."""
+        self.look_again()
         if self.is_erased or _now_s() - self._heard_at_s >= LEASE.total_seconds():
             return
         absorbed = self._storage.absorbed_numbers(self._header.writer)
