@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -102,13 +103,21 @@ def project_of(lake: Lake, project: str | None) -> str:
 
 
 def parsed_options(options: tuple[str, ...]) -> dict[str, Any]:
-    """Storage options of a command line as a dict; ``true`` and ``false`` become booleans.
+    """Storage options of a command line as a dict; ``true`` and ``false`` become booleans, ``{…}`` is read as JSON.
 
     Raises:
-        click.UsageError: If one is not KEY=VALUE.
+        click.UsageError: If one is not KEY=VALUE, or no JSON although it begins so.
     """
     pairs = [option.partition("=") for option in options]
     if wrong := [name for name, equals, _ in pairs if not equals]:
         raise click.UsageError(f"--storage-option {wrong[0]!r} is not KEY=VALUE")
-    words = {"true": True, "false": False}
-    return {name: words.get(value.lower(), value) for name, _, value in pairs}
+    return {name: _option_value(name, value) for name, _, value in pairs}
+
+
+def _option_value(name: str, value: str) -> Any:
+    if value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise click.UsageError(f"--storage-option {name} is not JSON: {error}") from error
+    return {"true": True, "false": False}.get(value.lower(), value)

@@ -6,6 +6,7 @@ be made again, but never says anything else. Spark, Trino, Polars, Daft and othe
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -175,9 +176,26 @@ def client_options(store: Store, options: Mapping[str, Any]) -> dict[str, str]:
     given["endpoint_url"] = options.get("endpoint_url") or client.get("endpoint_url") or endpoint_of_environment()
     pairs = zip(_OF_S3FS, _OF_DELTA, strict=True)
     words = {f"aws_{theirs}": str(given[ours]) for ours, theirs in pairs if given.get(ours)}
+    words |= _encryption(given.get("s3_additional_kwargs") or {})
     if given.get("anon"):
         words["aws_skip_signature"] = "true"
     if given["endpoint_url"]:
         words.setdefault("aws_region", "us-east-1")
         words["aws_allow_http"] = str(given["endpoint_url"].startswith("http://")).lower()
     return words
+
+
+def _encryption(extra: Mapping[str, Any]) -> dict[str, str]:
+    """What S3 is asked to encrypt with, as Delta's client spells it: logs are to be encrypted as the files are."""
+    if key := extra.get("SSECustomerKey"):
+        raw = key.encode() if isinstance(key, str) else bytes(key)
+        return {
+            "aws_server_side_encryption": "sse-c",
+            "aws_sse_customer_key_base64": base64.b64encode(raw).decode(),
+        }
+    pairs = {
+        "ServerSideEncryption": "aws_server_side_encryption",
+        "SSEKMSKeyId": "aws_sse_kms_key_id",
+        "BucketKeyEnabled": "aws_sse_bucket_key_enabled",
+    }
+    return {theirs: str(extra[ours]) for ours, theirs in pairs.items() if extra.get(ours)}
