@@ -95,7 +95,7 @@ class LakeMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-QUICK = settings(max_examples=10, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=5, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 class TestQuick(LakeMachine.TestCase):  # type: ignore[name-defined, misc]

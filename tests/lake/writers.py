@@ -32,6 +32,7 @@ class Writer:
         run_id: The run.
         parcels: The values of each parcel.
         status: The state in its last parcel.
+        states: All states that it ever was in.
     """
 
     storage: LakeStorage
@@ -39,10 +40,12 @@ class Writer:
     run_id: str = field(default_factory=new_run_id)
     parcels: list[list[float]] = field(default_factory=list)
     status: str = "running"
+    states: set[str] = field(default_factory=set)
 
     def send(self, n: int = 3, *, status: str = "running", heard_at: datetime = LONG_AGO) -> None:
         """Send one more parcel: points, a parameter that all runs have, and a state."""
         self.status = status
+        self.states.add(status)
         self.parcels.append([float(next(_VALUES)) for _ in range(n)])
         self._append(len(self.parcels) - 1, status, heard_at)
 
@@ -104,11 +107,13 @@ def killed_at(storage: LakeStorage, number: int, kind: FaultKind) -> LakeStorage
     """The same lake, for a process that is killed at its operation of that number: before it, after it, or within."""
     counted = itertools.count()
 
-    def fault(_operation: str, _path: str) -> Fault | None:
+    def fault(_operation: str, path: str) -> Fault | None:
         at = next(counted)
         if at < number:
             return None
-        return Fault(kind if at == number else FaultKind.BEFORE, error=KilledError)
+        # No store leaves half a file of rows under its name.
+        last = FaultKind.AFTER if kind is FaultKind.TORN and path.startswith("hot/") else kind
+        return Fault(last if at == number else FaultKind.BEFORE, error=KilledError)
 
     dying = LakeStorage(storage.url, storage.given_options)
     dying.store = FaultyStore(dying.store, fault)
