@@ -16,8 +16,8 @@ from lightning_lde.recording import _ending
 from lightning_lde.recording._blocks import ROWS_PER_GROUP
 from lightning_lde.recording._governance import Governance
 from lightning_lde.recording._outbox import Outbox
+from lightning_lde.recording._parcels import kept_words, send_rows
 from lightning_lde.recording._spool import SpoolHeader
-from lightning_lde.recording._sync import kept_words, send_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
