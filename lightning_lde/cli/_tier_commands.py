@@ -185,7 +185,10 @@ def _print_restoring(storage: LakeStorage, done: Restoring) -> None:
     if done.waiting.n:
         click.echo(f"cold still: {_amount(done.waiting, 'file')}")
     if done.states:
-        states = ", ".join(f"{count:,} {state}" for state, count in sorted(done.states.items()))
+        until = "" if done.until is None else f" until {text(done.until)} UTC"
+        states = ", ".join(
+            f"{count:,} {state}{until if state == 'restored' else ''}" for state, count in sorted(done.states.items())
+        )
         click.echo(f"objects in the cold root, as they were found: {states}")
     if done.waiting.n and not done.is_dry_run:
         click.echo("what is archived takes minutes to hours; the same command later, or --wait, brings it back")

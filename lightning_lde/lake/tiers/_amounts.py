@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from lightning_lde.lake.tiers._cost import Estimate
@@ -86,6 +87,7 @@ class Restoring:
         copied: Objects that were copied into the lake's own root.
         asked: Objects that were asked for now.
         states: Objects by their state, as it was found.
+        until: How long all that was restored can be read; None where nothing is restored, or the server says no time.
         problems: Files that cannot be brought back, each with the reason.
     """
 
@@ -96,6 +98,7 @@ class Restoring:
     copied: Amount = field(default_factory=Amount)
     asked: Amount = field(default_factory=Amount)
     states: dict[str, int] = field(default_factory=dict)
+    until: datetime | None = None
     problems: list[str] = field(default_factory=list)
 
     def details(self) -> dict[str, Any]:

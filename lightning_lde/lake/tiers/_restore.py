@@ -122,6 +122,7 @@ class _Job:
         there = self._in_hot(wanted)
         found = self._look([path for path in wanted if path not in there])
         self._done.states = _counted(found)
+        self._done.until = min((one.state.until for one in found.values() if one.state.until is not None), default=None)
         self._done.problems = []
         if not self._done.is_dry_run:
             self._ask([path for path, one in found.items() if one.state.state is State.ARCHIVED], found)

@@ -15,7 +15,7 @@ from lightning_lde.tiering import TierPolicy
 from tests.conftest import S3Server
 
 
-@pytest.fixture(params=["folder", pytest.param("bucket", marks=pytest.mark.s3)])
+@pytest.fixture(params=["folder", pytest.param("bucket", marks=[pytest.mark.s3, pytest.mark.slow])])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> ColdRoot:
     if request.param == "folder":
         return ColdRoot(str(tmp_path / "cold"), "STANDARD_IA")

@@ -252,7 +252,7 @@ def test_a_bucket_with_an_archive(bucket_url: str, s3_server: S3Server, tmp_path
     with pytest.raises(OSError, match=rf"archived since 20.*`lde restore {bucket_url} {run}`"):
         lake.read_artifact(run, OTHERS[0])
     looked = filled.storage.restore([run], dry_run=True)
-    assert (looked.states, looked.waiting.n, looked.asked.n) == ({"archived": 2}, 2, 0)
+    assert (looked.states, looked.waiting.n, looked.asked.n, looked.until) == ({"archived": 2}, 2, 0, None)
     asked = filled.storage.restore([run], match=OTHERS[0], days=3)
     # moto has what was asked for at once.
     assert (asked.asked.n, asked.restored.n, asked.copied.n) == (1, 1, 1)

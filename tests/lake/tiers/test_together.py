@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,12 @@ def test_an_archive_that_takes_its_time(
     assert (asked.asked.n, asked.restored.n, asked.waiting.n) == (3, 0, 3)
     again = restore(lake.storage, lake.runs)
     assert (again.asked.n, again.waiting.n, again.states) == (0, 3, {"restoring": 3})
+    patience["left"] = 0
+    seen = restore(lake.storage, lake.runs, dry_run=True)
+    assert seen.states == {"restored": 3}
+    assert seen.until is not None
+    assert timedelta(days=6) < seen.until - utc_now() <= timedelta(days=7)
+    patience["left"] = 6
     looks = []
     done = restore(lake.storage, lake.runs, wait=True, poll_s=0, tell=lambda found: looks.append(found.waiting.n))
     assert (done.restored.n, done.copied.n, done.waiting.n) == (3, 3, 0)
