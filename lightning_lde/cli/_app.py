@@ -20,6 +20,7 @@ from lightning_lde.cli._gc_command import gc
 from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._log_command import log
+from lightning_lde.cli._migrate_command import migrate
 from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._study_commands import correlate, report
@@ -85,6 +86,7 @@ for command in (
     audit,
     compact,
     check,
+    migrate,
     tier,
     restore,
     gc,

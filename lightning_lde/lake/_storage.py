@@ -544,11 +544,30 @@ class LakeStorage:
         self.require()
         return read_receipts(self.store)
 
-    def _lift_format(self) -> None:
-        """Versions that do not know of cold tables must not take what is left for the whole."""
+    def migrate(self) -> tuple[int, int]:
+        """Bring the lake to the newest version of the format; older versions of this package refuse it then.
+
+        Returns:
+            The version that it had, and the one that it has.
+
+        Raises:
+            LakeNotFoundError: If there is no lake.
+            LakeURLError: If the lake has a newer format, or cannot be understood.
+            StoreError: If the storage fails.
+        """
+        self.require()
+        before = self._lift_format()
+        if before != FORMAT_VERSION:
+            self.note_action("migrate", {"from": before, "to": FORMAT_VERSION})
+        return before, FORMAT_VERSION
+
+    def _lift_format(self) -> int:
+        """Versions that do not know of cold tables must not take what is left for the whole; the version before."""
         marker = json.loads(self.store.get(_layout.MARKER))
-        if int(marker["format_version"]) < FORMAT_VERSION:
+        before = int(marker["format_version"])
+        if before < FORMAT_VERSION:
             self.store.put(_layout.MARKER, _marker_bytes({**marker, "format_version": FORMAT_VERSION}))
+        return before
 
     def was_erased(self, run_id: str) -> bool:
         """Whether a run was erased: what anybody has of it still is to be given up."""

@@ -35,6 +35,7 @@ WORDS = {
     "audit": ["LAKE"],
     "compact": ["LAKE"],
     "check": ["LAKE"],
+    "migrate": ["LAKE"],
     "tier": ["LAKE"],
     "restore": ["LAKE", "run 0"],
     "gc": ["LAKE"],

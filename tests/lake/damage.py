@@ -66,6 +66,11 @@ def paths(lake: Lake, prefix: str) -> list[str]:
     return sorted(stored.path for stored in lake.storage.store.list(prefix))
 
 
+def hot_files(lake: Lake) -> list[str]:
+    """All files of the hot tier."""
+    return paths(lake, "hot/")
+
+
 def first(lake: Lake, prefix: str, part: str = "") -> str:
     """The first file below a prefix whose path has a part."""
     return next(path for path in paths(lake, prefix) if part in path)
