@@ -13,6 +13,7 @@ from lightning_lde.query import Lake
 from lightning_lde.recording import discard_erased, spool_root, spooled, sync_lake
 
 _WHOLE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SHORTEST_BEGINNING = 8
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,24 @@ def _left_in_spools(lake: Lake, request: Request) -> tuple[str, ...]:
 
 def _run(lake: Lake, word: str) -> str:
     try:
-        return lake.resolve_run(word)
+        return _not_by_little("run", word, lake.resolve_run(word))
     except RunNotFoundError:
         if _WHOLE_ID.fullmatch(word):
             return word
         raise
+
+
+def _not_by_little(kind: str, word: str, found: str) -> str:
+    """What was found, unless by so little of its id that a slip of the hand could mean it.
+
+    Raises:
+        ConfigurationError: If it was.
+    """
+    if found.startswith(word.lower()) and len(word) < _SHORTEST_BEGINNING:
+        raise ConfigurationError(
+            f"{word!r} is too little of the id of a {kind} to erase it: give at least 8 characters"
+        )
+    return found
 
 
 def _dataset(lake: Lake, word: str) -> str:
@@ -117,7 +131,8 @@ def _dataset(lake: Lake, word: str) -> str:
     ).to_pylist()
     exact = [row["dataset_id"] for row in rows if row["dataset_id"] == word] or [row["dataset_id"] for row in rows]
     if len(exact) == 1:
-        return str(exact[0])
+        [name] = [row["name"] for row in rows if row["dataset_id"] == exact[0]]
+        return str(exact[0]) if word in {exact[0], name} else _not_by_little("data set", word, str(exact[0]))
     if not exact:
         raise NodeNotFoundError(f"no data set {word!r} in {lake.url}: `lde data history` lists those of a name")
     few = ", ".join(exact[:3])

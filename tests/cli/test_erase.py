@@ -110,6 +110,11 @@ def test_a_text_that_waits_on_this_machine_is_sent_and_erased(lake: Lake) -> Non
     ]
 
 
+def one_run(lake: Lake) -> Lake:
+    run(lake.url, "--run", "wide", "--yes")
+    return lake
+
+
 def test_words_that_mean_nothing_or_too_much_are_said(lake: Lake) -> None:
     with pytest.raises(ConfigurationError, match="exactly one"):
         erasing.request_of(lake, runs=["wide"], match="x")
@@ -121,6 +126,11 @@ def test_words_that_mean_nothing_or_too_much_are_said(lake: Lake) -> None:
         erasing.request_of(lake, datasets=["digits"])
     with pytest.raises(NodeNotFoundError, match="no data set"):
         erasing.request_of(lake, datasets=["nope"])
+    for word in ("", lake.resolve_run("wide")[:7]):
+        with pytest.raises((ConfigurationError, RunNotFoundError)):
+            erasing.request_of(lake, runs=[word])
+    with pytest.raises(ConfigurationError, match="too little"):
+        erasing.request_of(one_run(lake), runs=[""])
     assert erasing.request_of(lake, datasets=["other", "d0"]).words == ("e", "d0")
     assert erasing.request_of(lake, runs=[unknown := new_run_id()]).words == (unknown,)
     assert "nothing to erase" in run(lake.url, "--match", "nowhere at all", "--dry-run").output

@@ -44,7 +44,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ConfigurationError(f"{self.kind!r} is nothing to erase by: give one of {', '.join(KINDS)}")
-        if not self.words or not all(self.words):
+        if not self.words or not all(word.strip() for word in self.words):
             raise ConfigurationError(f"erase by {self.kind} needs at least one word that is not empty")
         short = [word for word in self.words if len(word) < _SHORTEST] if self.kind in {"user", "match"} else []
         if short:
