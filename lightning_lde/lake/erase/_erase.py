@@ -22,7 +22,7 @@ from lightning_lde.lake.erase import _objects
 from lightning_lde.lake.erase._ask import Request, Scope, scope_of
 from lightning_lde.lake.erase._clean import clean_notes, lists_without, remove_damaged, remove_former, where_left
 from lightning_lde.lake.erase._digest import Digest
-from lightning_lde.lake.erase._files import Affected, Files, Hit, affected, list_files, scan
+from lightning_lde.lake.erase._files import Affected, Files, Hit, Known, affected, list_files, scan
 from lightning_lde.lake.erase._receipt import Plan, Receipt, new_plan, read_receipts, unfinished
 from lightning_lde.lake.erase._rewrite import rewrite
 from lightning_lde.lake.erase._versions import keeps_versions
@@ -77,7 +77,7 @@ def preview(storage: LakeStorage, request: Request, *, silent_for: timedelta = S
     """
     files = list_files(storage.store, newest_manifest(storage.store))
     scope = scope_of(storage, files, request)
-    hits = scan(storage.store, files.every, scope.target)
+    hits = scan(storage.store, files, scope.target)
     going: dict[str, int] = {}
     changed: dict[str, int] = {}
     for one in files.counting:
@@ -124,8 +124,8 @@ def erase(
         _finish_all(storage, lock)
         files = list_files(storage.store, newest_manifest(storage.store))
         scope = scope_of(storage, files, request)
-        hits = scan(storage.store, files.every, scope.target)
-        found = affected(files, hits, scope.target)
+        seen: Known = {}
+        found = affected(files, scan(storage.store, files, scope.target, seen), scope.target)
         known = read_erased(storage.store, files.manifest)
         if not (found or scope.paths or {hash_of(run) for run in scope.target.runs} - known):
             return None
@@ -134,7 +134,7 @@ def erase(
         plan = new_plan(request.kind, list(request.words), scope.target, request.needle)
         plan.paths |= scope.paths
         plan.save(storage.store)
-        return _Job(storage, lock, plan, silent_for).run(scope.unread)
+        return _Job(storage, lock, plan, silent_for, seen).run(scope.unread)
 
 
 def finish(storage: LakeStorage) -> list[Receipt]:
@@ -150,7 +150,7 @@ def finish(storage: LakeStorage) -> list[Receipt]:
 
 
 def _finish_all(storage: LakeStorage, lock: Lock) -> list[Receipt]:
-    return [_Job(storage, lock, plan, timedelta(0)).run() for plan in unfinished(storage.store)]
+    return [_Job(storage, lock, plan, timedelta(0), {}).run() for plan in unfinished(storage.store)]
 
 
 @contextlib.contextmanager
@@ -190,12 +190,13 @@ def _words(waits: dict[str, str]) -> str:
 class _Job:
     """One erasure at work, begun now or by somebody who did not come to the end."""
 
-    def __init__(self, storage: LakeStorage, lock: Lock, plan: Plan, silent_for: timedelta) -> None:
+    def __init__(self, storage: LakeStorage, lock: Lock, plan: Plan, silent_for: timedelta, seen: Known) -> None:
         self._storage = storage
         self._store = storage.store
         self._lock = lock
         self._plan = plan
         self._silent_for = silent_for
+        self._seen = seen
         self._manifest = newest_manifest(self._store)
         self._warnings: list[str] = []
 
@@ -237,7 +238,7 @@ class _Job:
         plan, store = self._plan, self._store
         files = list_files(store, self._manifest)
         self._delete("hot", [*files.absorbed, *files.buried], files)
-        found = affected(files, scan(store, files.every, plan.target), plan.target)
+        found = affected(files, scan(store, files, plan.target, self._seen), plan.target)
         known = read_erased(store, self._manifest)
         erased = known | {hash_of(name) for name in (plan.target.runs | found.writers)}
         if not found and erased == known:

@@ -49,6 +49,10 @@ class Files:
         """The files of all cold tables."""
         return [one for files in self.manifest.tables.values() for one in files]
 
+    def size_of(self, file: HotFile | ColdFile) -> int:
+        """The size of one of them in bytes."""
+        return file.size_bytes if isinstance(file, ColdFile) else self.sizes[file.path]
+
     @property
     def every(self) -> list[HotFile | ColdFile]:
         """All files of both tiers, also those that others cover."""
@@ -120,20 +124,31 @@ class Hit:
         return bool(self.going or self.changing or self.is_named)
 
 
-def scan(store: Store, files: Iterable[HotFile | ColdFile], target: Target) -> dict[str, Hit]:
-    """Look through files.
+Known = dict[tuple[str, int], Hit]
+"""What was found, by path and size."""
+
+
+def scan(store: Store, files: Files, target: Target, known: Known | None = None) -> dict[str, Hit]:
+    """Look through all files of the tables.
 
     Args:
         store: Where they are.
-        files: Files of the tables.
+        files: The files.
         target: What is to be erased.
+        known: What was found for this target before; what is found now is added. A file of a name and a size does not
+            change.
 
     Returns:
         By path what was found; a file that is gone has none.
     """
+    seen: Known = {} if known is None else known
+    keys = {file.path: (file.path, files.size_of(file)) for file in files.every}
+    new = [file for file in files.every if keys[file.path] not in seen]
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda file: (file.path, _scanned(store, file, target)), files)
-        return {path: hit for path, hit in found if hit is not None}
+        for file, hit in zip(new, pool.map(lambda file: _scanned(store, file, target), new), strict=True):
+            if hit is not None:
+                seen[keys[file.path]] = hit
+    return {path: seen[key] for path, key in keys.items() if key in seen}
 
 
 def _scanned(store: Store, file: HotFile | ColdFile, target: Target) -> Hit | None:
