@@ -32,13 +32,13 @@ def make_lake(folder: Path, n_runs: int) -> None:
         numbers = range(first, min(first + RUNS_PER_FILE, n_runs))
         place = {"project": PROJECT, "day": date(2024, 1, 1), "writer": new_run_id(), "first": 0}
         ids = [new_run_id() for _ in numbers]
-        curves = _curves(random, len(ids))
+        curves = curves_of(random, len(ids))
         storage.append("metrics", _points(ids, curves, first), **place)
         storage.append("params", _params(ids, random), **place)
         storage.append("runs", _runs(ids, curves, numbers), **place)
 
 
-def _curves(random: np.random.Generator, n_runs: int) -> np.ndarray:
+def curves_of(random: np.random.Generator, n_runs: int) -> np.ndarray:
     """Values of shape [runs, metrics, steps], float32 as a network logs them."""
     steps = np.arange(N_STEPS)
     noise = random.normal(0, 0.05, (n_runs, len(METRICS), N_STEPS))
@@ -87,12 +87,12 @@ def _params(ids: list[str], random: np.random.Generator) -> pa.Table:
             type="float",
         )
         for number, run_id in enumerate(ids)
-        for at, key in enumerate(_keys())
+        for at, key in enumerate(keys_of_params())
     ]
     return records_to_arrow("params", rows)
 
 
-def _keys() -> list[str]:
+def keys_of_params() -> list[str]:
     return ["lr", "wd", *(f"group.setting_{number}" for number in range(N_PARAMS - 2))]
 
 

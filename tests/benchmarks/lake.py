@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import time
 from datetime import timedelta
@@ -22,9 +23,16 @@ QUESTIONS = {
 
 def main(arguments: list[str] | None = None) -> None:
     parser = bench.parser(__doc__, "lake")
-    parser.add_argument("--runs", type=int, default=100_000, help="runs of the lake")
+    parser.add_argument("--runs", type=int, help="runs, 100,000 if it is not given; with --peers of each store")
     parser.add_argument("--rounds", type=int, default=5, help="processes that ask each question")
+    parser.add_argument(
+        "--peers", action="store_true", help="ask other trackers' stores instead, and lakes of their size"
+    )
     options = parser.parse_args(arguments)
+    if options.peers:
+        _with_peers(options)
+        return
+    options.runs = options.runs or 100_000
     with bench.work_folder(options.folder) as work:
         result: dict[str, Any] = {"benchmark": "lake", **bench.setting(work), "runs": options.runs}
         result["points"] = options.runs * len(METRICS) * N_STEPS
@@ -40,6 +48,17 @@ def main(arguments: list[str] | None = None) -> None:
                 asked.append({"question": question, "round": number, **bench.measure(*words, work=work, timeout_s=600)})
     _show(result, asked)
     bench.write(options.output, result | {"asked": asked})
+
+
+def _with_peers(options: argparse.Namespace) -> None:
+    from _comparison import compare, show
+
+    if options.output == bench.RESULTS / "lake.json":
+        options.output = bench.RESULTS / "lake-peers.json"
+    with bench.work_folder(options.folder) as work:
+        result = {"benchmark": "lake --peers", **bench.setting(work), **compare(options, work)}
+    show(result)
+    bench.write(options.output, result)
 
 
 def _compacted(lake: Path) -> dict[str, Any]:

@@ -33,6 +33,8 @@ def main() -> None:
         name = benchmark.__name__
         bench.console.rule(name)
         benchmark.main([] if quick is None else [*options.split(), "-o", str(quick / f"{name}.json")])
+    bench.console.rule("lake --peers")
+    lake.main(["--peers"] if quick is None else ["--peers", "--runs", "20", "-o", str(quick / "lake-peers.json")])
 
 
 if __name__ == "__main__":
