@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import timedelta
 from lightning_lde.errors import ConfigurationError, NodeNotFoundError, RunNotFoundError
 from lightning_lde.lake import Receipt, Request
 from lightning_lde.query import Lake
-from lightning_lde.recording import discard_erased, spool_root, spooled, sync_lake
+from lightning_lde.recording import Rows, discard_erased, spool_root, spooled, sync_lake
 
 _WHOLE_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _SHORTEST_BEGINNING = 8
@@ -92,15 +93,15 @@ def _left_in_spools(lake: Lake, request: Request) -> tuple[str, ...]:
     if request.kind != "match":
         return ()
     here, [text] = lake.storage.absolute_url, request.words
-    found = {
-        str(path)
-        for path, header, rows in spooled(spool_root())
-        if header.lake == here
-        and any(
-            text in str(value) for part in rows.tables.values() for row in part.to_pylist() for value in row.values()
-        )
-    }
+    found = {str(path) for path, header, rows in spooled(spool_root()) if header.lake == here and _holds(rows, text)}
     return tuple(sorted(found))
+
+
+def _holds(rows: Rows, text: str) -> bool:
+    cells = (value for part in rows.tables.values() for row in part.to_pylist() for value in row.values())
+    names = (name for block in rows.metrics for name in block.names)
+    data = (item.data for item in rows.objects)
+    return any(text in str(value) for value in (*cells, *names)) or any(os.fsencode(text) in one for one in data)
 
 
 def _run(lake: Lake, word: str) -> str:

@@ -134,3 +134,19 @@ def test_words_that_mean_nothing_or_too_much_are_said(lake: Lake) -> None:
     assert erasing.request_of(lake, datasets=["other", "d0"]).words == ("e", "d0")
     assert erasing.request_of(lake, runs=[unknown := new_run_id()]).words == (unknown,)
     assert "nothing to erase" in run(lake.url, "--match", "nowhere at all", "--dry-run").output
+
+
+def test_a_text_that_a_process_at_work_still_holds_is_said(lake: Lake) -> None:
+    header = SpoolHeader(
+        lake=lake.storage.absolute_url, project="p", day="2026-01-01", run_id=new_run_id(), writer=new_run_id(),
+        number=0,
+    )  # fmt: skip
+    outbox = Outbox(spool_root(), header)
+    try:
+        outbox.add(Rows({"events": records_to_arrow("events", [event(header.run_id, "the password")])}))
+        outbox.seal()
+        done = run(lake.url, "--match", "the password", "--yes")
+        assert "holds the text, and waits to be sent by its process" in done.stderr
+        assert len(list(spool_root().rglob("*.spool"))) == 1
+    finally:
+        outbox.close()
