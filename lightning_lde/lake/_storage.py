@@ -655,7 +655,13 @@ class LakeStorage:
             ConfigurationError: If the tiers cannot be understood, or there is no cold root for what shall go there.
             StoreError: If a storage fails; what was done until then stays done.
         """
-        done = tier(self, now=now, dry_run=dry_run, project=project, tell=tell)
+        try:
+            done = tier(self, now=now, dry_run=dry_run, project=project, tell=tell)
+        except StoreError as error:
+            # What was done until then stays done.
+            if not dry_run:
+                self.note_action("tier", {"failed": type(error).__name__})
+            raise
         if not (done.is_dry_run or done.was_busy):
             self.note_action("tier", done.details())
         return done

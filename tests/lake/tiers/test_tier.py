@@ -150,6 +150,7 @@ def test_metadata_is_answered_without_the_cold_root(lake: Filled, cold: Path) ->
     for action in (lake.storage.tier, lambda: lake.storage.restore([run])):
         with pytest.raises(StoreError, match="is not there, or is not this lake's"):
             action()
+    assert lake.storage.actions(1)[0].details == {"failed": "StoreError"}
     places = opened.storage.objects.places
     with pytest.raises(StoreError, match="is not there"):
         # Nobody may believe that something was erased which is on a disk in a cupboard.
