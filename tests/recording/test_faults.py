@@ -12,6 +12,7 @@ import torch
 
 from lightning_lde import Lake
 from lightning_lde.errors import RecordingWarning, StoreError
+from lightning_lde.lake import StoredObject
 from lightning_lde.recording import Recorder, _delivery, _recorder
 from lightning_lde.schema import Episode, Event, utc_now
 
@@ -196,13 +197,13 @@ def test_a_lake_slower_than_our_patience_loses_nothing(lake: Lake, monkeypatch: 
 def test_a_late_end_of_an_upload_does_not_hide_the_heartbeat(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = lake.storage.put_object
+    real = lake.storage.put_artifact
 
-    def slow(source: Path) -> str:
+    def slow(source: Path) -> StoredObject:
         time.sleep(1.0)
         return real(source)
 
-    monkeypatch.setattr(lake.storage, "put_object", slow)
+    monkeypatch.setattr(lake.storage, "put_artifact", slow)
     source = tmp_path / "big"
     source.write_bytes(b"x")
     recorder = open_recorder(lake)

@@ -21,6 +21,13 @@ _HEADER_BYTES = 9
 _LEVEL = 1
 _SAMPLES, _SAMPLE_BYTES = 4, 8192
 _WORTHWHILE = 0.95
+_CLEARLY_BETTER = 0.98
+_SMALL_BYTES = 256 << 10
+
+_RAW_FRAME = b"\x28\xb5\x2f\xfd\xe0"
+"""How a zstd frame begins whose content's length follows (RFC 8878)."""
+
+_RAW_BLOCK_BYTES = 128 << 10
 
 Buffer = bytes | bytearray | memoryview
 
@@ -29,7 +36,7 @@ def encode(content: Buffer) -> bytes:
     """The bytes of the file of a chunk.
 
     The first byte is the code. After 0 the content follows. After other codes its length follows, eight bytes,
-    little-endian, then a frame of zstd.
+    little-endian, then frames of zstd.
 
     Args:
         content: The chunk.
@@ -79,8 +86,38 @@ def _unpacked(file: bytes) -> bytes | None:
 
 
 def _packed(content: Buffer, code: int) -> bytes:
-    packed: bytes = _zstd().compress(content if code == ZSTD else _taken_apart(content, code), asbytes=True)
+    """Frames of zstd: one for all, or for the first bytes of all elements, the second ones and so on."""
+    if code == ZSTD:
+        return _frame(content)
+    apart = _taken_apart(content, code)
+    step = len(apart) // code
+    parts = [apart[start : start + step] for start in range(0, code * step, step)]
+    # Each has a frame, and so a code of Huffman's, of its own.
+    return b"".join(_shorter_frame(part) for part in (*parts, apart[code * step :]))
+
+
+def _shorter_frame(content: memoryview) -> bytes:
+    if len(content) > _SMALL_BYTES:
+        sample = _sample(content)
+        if len(_frame(sample)) > _WORTHWHILE * len(sample):
+            return _raw_frame(content)
+    packed = _frame(content)
+    return packed if len(packed) < len(content) else _raw_frame(content)
+
+
+def _frame(content: Buffer) -> bytes:
+    packed: bytes = _zstd().compress(content, asbytes=True)
     return packed
+
+
+def _raw_frame(content: memoryview) -> bytes:
+    """A frame that holds bytes as they are: to find out again that they cannot be compressed takes most of the time."""
+    blocks = [_RAW_FRAME + len(content).to_bytes(8, "little")]
+    for start in range(0, max(1, len(content)), _RAW_BLOCK_BYTES):
+        block = content[start : start + _RAW_BLOCK_BYTES]
+        is_last = start + _RAW_BLOCK_BYTES >= len(content)
+        blocks += [(len(block) << 3 | is_last).to_bytes(3, "little"), bytes(block)]
+    return b"".join(blocks)
 
 
 def _zstd() -> pa.Codec:
@@ -94,9 +131,12 @@ def _choice(content: Buffer) -> int:
     sample = _sample(memoryview(content))
     if len(sample) < SHUFFLED[-1]:
         return RAW
-    sizes = {code: len(_packed(sample, code)) for code in (ZSTD, *SHUFFLED)}
-    best = min(sizes, key=lambda code: sizes[code])
-    return best if sizes[best] <= _WORTHWHILE * len(sample) else RAW
+    best, size = RAW, _WORTHWHILE / _CLEARLY_BETTER * len(sample)
+    for code in (ZSTD, *SHUFFLED):
+        packed = len(_packed(sample, code))
+        if packed <= _CLEARLY_BETTER * size:
+            best, size = code, packed
+    return best
 
 
 def _sample(content: memoryview) -> bytes:
@@ -106,24 +146,27 @@ def _sample(content: memoryview) -> bytes:
     return b"".join(content[at : at + _SAMPLE_BYTES] for at in range(0, _SAMPLES * step, step))
 
 
-def _taken_apart(content: Buffer, width: int) -> bytes:
+def _taken_apart(content: Buffer, width: int) -> memoryview:
     """The first bytes of all elements, then the second ones and so on; what is no whole element stays at the end."""
     import numpy as np
 
     given = np.frombuffer(content, np.uint8)
-    whole = len(given) // width * width
+    n = len(given) // width
     result = np.empty(len(given), np.uint8)
-    result[:whole].reshape(width, -1)[:] = given[:whole].reshape(-1, width).T
-    result[whole:] = given[whole:]
-    return result.data  # type: ignore[return-value]
+    for number in range(width):
+        result[number * n : (number + 1) * n] = given[number : n * width : width]
+    result[n * width :] = given[n * width :]
+    return result.data
 
 
 def _joined(content: bytes, width: int) -> bytes:
     import numpy as np
 
     given = np.frombuffer(content, np.uint8)
-    whole = len(given) // width * width
+    n = len(given) // width
     result = np.empty(len(given), np.uint8)
-    result[:whole].reshape(-1, width)[:] = given[:whole].reshape(width, -1).T
-    result[whole:] = given[whole:]
+    # Three times as quick as the transposition in one go.
+    for number in range(width):
+        result[number : n * width : width] = given[number * n : (number + 1) * n]
+    result[n * width :] = given[n * width :]
     return result.tobytes()
