@@ -43,10 +43,10 @@ def encode(content: Buffer) -> bytes:
     """
     code = _choice(content)
     if code != RAW:
-        packed = _packed(content, code)
-        if len(packed) <= _WORTHWHILE * len(content):
-            return bytes([code]) + len(content).to_bytes(8, "little") + packed
-    return b"\0" + content
+        frames = _packed(content, code)
+        if _size(frames) <= _WORTHWHILE * len(content):
+            return b"".join((bytes([code]), len(content).to_bytes(8, "little"), *frames))
+    return b"".join((b"\0", content))
 
 
 def raw_size(length: int) -> int:
@@ -85,24 +85,28 @@ def _unpacked(file: bytes) -> bytes | None:
     return content if code == ZSTD else _joined(content, code)
 
 
-def _packed(content: Buffer, code: int) -> bytes:
-    """Frames of zstd: one for all, or for the first bytes of all elements, the second ones and so on."""
+def _packed(content: Buffer, code: int) -> list[Buffer]:
+    """Parts of frames of zstd: one for all, or for the first bytes of all elements, the second ones and so on."""
     if code == ZSTD:
-        return _frame(content)
+        return [_frame(content)]
     apart = _taken_apart(content, code)
     step = len(apart) // code
     parts = [apart[start : start + step] for start in range(0, code * step, step)]
     # Each has a frame, and so a code of Huffman's, of its own.
-    return b"".join(_shorter_frame(part) for part in (*parts, apart[code * step :]))
+    return [piece for part in (*parts, apart[code * step :]) for piece in _shorter_frame(part)]
 
 
-def _shorter_frame(content: memoryview) -> bytes:
+def _size(parts: list[Buffer]) -> int:
+    return sum(len(part) for part in parts)
+
+
+def _shorter_frame(content: memoryview) -> list[Buffer]:
     if len(content) > _SMALL_BYTES:
         sample = _sample(content)
         if len(_frame(sample)) > _WORTHWHILE * len(sample):
             return _raw_frame(content)
     packed = _frame(content)
-    return packed if len(packed) < len(content) else _raw_frame(content)
+    return [packed] if len(packed) < len(content) else _raw_frame(content)
 
 
 def _frame(content: Buffer) -> bytes:
@@ -110,14 +114,14 @@ def _frame(content: Buffer) -> bytes:
     return packed
 
 
-def _raw_frame(content: memoryview) -> bytes:
+def _raw_frame(content: memoryview) -> list[Buffer]:
     """A frame that holds bytes as they are: to find out again that they cannot be compressed takes most of the time."""
-    blocks = [_RAW_FRAME + len(content).to_bytes(8, "little")]
+    parts: list[Buffer] = [_RAW_FRAME + len(content).to_bytes(8, "little")]
     for start in range(0, max(1, len(content)), _RAW_BLOCK_BYTES):
         block = content[start : start + _RAW_BLOCK_BYTES]
         is_last = start + _RAW_BLOCK_BYTES >= len(content)
-        blocks += [(len(block) << 3 | is_last).to_bytes(3, "little"), bytes(block)]
-    return b"".join(blocks)
+        parts += [(len(block) << 3 | is_last).to_bytes(3, "little"), block]
+    return parts
 
 
 def _zstd() -> pa.Codec:
@@ -133,7 +137,7 @@ def _choice(content: Buffer) -> int:
         return RAW
     best, size = RAW, _WORTHWHILE / _CLEARLY_BETTER * len(sample)
     for code in (ZSTD, *SHUFFLED):
-        packed = len(_packed(sample, code))
+        packed = _size(_packed(sample, code))
         if packed <= _CLEARLY_BETTER * size:
             best, size = code, packed
     return best

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-THREADS = 4
+THREADS = 8
 MOST_BYTES = 64 << 20
 """What may be in memory at once of the contents that are worked on."""
 
