@@ -10,6 +10,7 @@ import capture
 import ingest
 import lake
 import manifests
+import objects
 import scale
 import startup
 import training
@@ -21,6 +22,7 @@ QUICK = {
     training: "--rounds 1 --steps 100",
     lake: "--runs 2000 --rounds 1",
     manifests: "--commits 1 2 --rounds 1",
+    objects: "--width 128 --layers 1 --checkpoints 2 --steps 1 --rounds 1",
     scale: "--files 200 --absorbed 2000 --hot 100 --rounds 1",
 }
 
