@@ -10,7 +10,7 @@ from lightning_lde.lake import _layout
 from lightning_lde.lake.erase._digest import Digest, digest_of_names
 from lightning_lde.lake.erase._files import Files, read_groups
 from lightning_lde.lake.erase._target import Target
-from lightning_lde.lake.objects import CHUNKS, WHOLE, condemn, first_path, look
+from lightning_lde.lake.objects import CHUNKS, WHOLE, delete_unreferenced, first_path, is_in_use, look
 from lightning_lde.lake.objects._references import paths_of_recipe
 
 if TYPE_CHECKING:
@@ -86,24 +86,13 @@ def remove(storage: LakeStorage, paths: Iterable[str]) -> tuple[Digest, int]:
         How many files were deleted, with a hash of their names, and their bytes.
     """
     candidates = set(paths) - storage.references().paths
-    if not candidates:
-        return Digest(), 0
-    condemned = condemn(storage.store, candidates)
-    try:
-        needed = storage.references().paths
-        gone = sorted(path for path in candidates if first_path(path) not in needed)
-        places, deleted, size_bytes = storage.objects.places, [], 0
-        for path in gone:
-            every = [path, *_again(storage, path)]
-            for one in every:
-                sizes = places.copies(one)
-                if sizes:
-                    places.remove(one)
-                    deleted.append(one)
-                    size_bytes += sum(sizes)
-    finally:
-        storage.store.delete(condemned.path)
-    return digest_of_names(path.rpartition("/")[2] for path in deleted), size_bytes
+    places = storage.objects.places
+    # What was stored again has to stand on the list too: otherwise a writer may rely on it.
+    every = {one for path in candidates for one in (path, *_again(storage, path))}
+    sizes = {path: sum(copies) for path in every if (copies := places.copies(path))}
+    deleted = delete_unreferenced(storage, sizes) if sizes else set()
+    names = (path.rpartition("/")[2] for path in sorted(deleted))
+    return digest_of_names(names), sum(sizes[path] for path in deleted)
 
 
 def would_go(storage: LakeStorage, files: Files, target: Target, also: Iterable[str] = ()) -> tuple[int, int]:
@@ -139,15 +128,23 @@ def _again(storage: LakeStorage, path: str) -> list[str]:
 def forget_condemned(storage: LakeStorage, paths: Iterable[str]) -> int:
     """Delete the lists of what is condemned that name one of some files: their collector begins anew.
 
+    A list by which somebody may be deleting stays for a day, for writers know by it what not to rely on, unless all of
+    it is about these files: then it was made by this erasure, before it died.
+
     Args:
         storage: The lake.
         paths: Files that are gone.
     """
     gone = set(paths)
-    theirs = [path for path, one in look(storage.store).lists.items() if one.paths & gone]
+    lists = look(storage.store).lists.items()
+    theirs = [path for path, one in lists if one.paths & gone and not (is_in_use(one) and _has_others(one.paths, gone))]
     for path in theirs:
         storage.store.delete(path)
     return len(theirs)
+
+
+def _has_others(paths: Iterable[str], gone: set[str]) -> bool:
+    return any(first_path(path) not in gone for path in paths)
 
 
 def all_paths(storage: LakeStorage) -> list[str]:

@@ -1,6 +1,13 @@
 """Files of any size by their content: cut where that pays, stored once, verified when they are read."""
 
-from lightning_lde.lake.objects._collect import CONDEMNED_FOR, OLDER_THAN, Collected, collect, delete_unreferenced
+from lightning_lde.lake.objects._collect import (
+    CONDEMNED_FOR,
+    OLDER_THAN,
+    Collected,
+    collect,
+    delete_unreferenced,
+    is_in_use,
+)
 from lightning_lde.lake.objects._condemned import CONDEMNED, CondemnedList, Look, condemn, look
 from lightning_lde.lake.objects._objects import Objects
 from lightning_lde.lake.objects._places import CHUNKS, Places, chunk_path
@@ -30,6 +37,7 @@ __all__ = [
     "condemn",
     "delete_unreferenced",
     "first_path",
+    "is_in_use",
     "look",
     "references",
 ]

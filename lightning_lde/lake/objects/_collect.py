@@ -83,7 +83,7 @@ def collect(
         StoreError: If the storage fails, or a file of rows or a recipe cannot be read: then nothing is deleted.
     """
     lists = look(storage.store).lists.values()
-    ripe = [one for one in lists if one.created_at + _kept_for(one, condemned_for) <= utc_now()]
+    ripe = [one for one in lists if one.created_at + condemned_for <= utc_now() and not is_in_use(one)]
     due = _paths(ripe)
     found = _sorted(storage, due, _paths(lists) - due, older_than)
     gone = set(found.due)
@@ -183,9 +183,9 @@ def _stored(storage: LakeStorage) -> Iterator[StoredFile]:
         yield from (file for file in storage.store.list(prefix) if _PATH.fullmatch(file.path))
 
 
-def _kept_for(one: CondemnedList, condemned_for: timedelta) -> timedelta:
-    # By a list of somebody who is deleting, writers know what not to rely on.
-    return max(condemned_for, CONDEMNED_FOR) if one.is_deleting else condemned_for
+def is_in_use(one: CondemnedList) -> bool:
+    """Whether somebody may be deleting by a list: by it, writers know what not to rely on."""
+    return one.is_deleting and one.created_at + CONDEMNED_FOR > utc_now()
 
 
 def _paths(lists: Iterable[CondemnedList]) -> set[str]:
