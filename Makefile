@@ -42,7 +42,7 @@ test-all: $(TEST) ## all tests
 test-oldest: $(OLDEST)/.ready ## what touches Lightning, with the oldest Lightning that is supported
 	PYTHONPATH=$(CURDIR)/$(OLDEST) $(BIN)/python -m pytest -m "not slow and not gpu" tests/lightning tests/test_callback.py
 
-test-engines: $(ENGINE)/.ready ## the lake as Daft, Ray and Spark read it: 900 MB in an environment beside .venv; needs Java
+test-engines: $(ENGINE)/.ready ## the lake as Daft, Ray and Spark read it: 1.1 GB in an environment beside .venv; needs Java
 	$(ENGINE)/bin/python -m pytest tests/interop
 
 bench: $(BENCH) ## compare cost with other trackers, an hour on a quiet machine: docs/results
