@@ -17,12 +17,13 @@ from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
 from lightning_lde.cli._erase_command import erase
 from lightning_lde.cli._gc_command import gc
-from lightning_lde.cli._lake_commands import init, runs, show, sql, sync
+from lightning_lde.cli._lake_commands import init, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._log_command import log
 from lightning_lde.cli._migrate_command import migrate
 from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._reproduce import reproduce
+from lightning_lde.cli._runs_command import runs
 from lightning_lde.cli._study_commands import correlate, report
 from lightning_lde.cli._tier_commands import restore, tier
 from lightning_lde.cli._top_command import top

@@ -1,4 +1,4 @@
-"""Subcommands over any lake: init, runs, show, sql, sync."""
+"""Subcommands over any lake: init, show, sql, sync."""
 
 from __future__ import annotations
 
@@ -20,26 +20,6 @@ def init(url: str | None, options: tuple[str, ...]) -> None:
     lake = open_lake(url, options)
     made = lake.storage.initialise()
     click.echo(f"{'made a lake at' if made else 'there is a lake already at'} {lake.url}")
-
-
-@click.command()
-@click.argument("url", required=False)
-@click.option("--where", default="true", help="Condition in SQL over the columns of runs.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="Most rows to show.")
-@output_format
-@storage_options
-def runs(url: str | None, where: str, limit: int, form: str, options: tuple[str, ...]) -> None:
-    """List runs, newest first."""
-    lake = open_lake(url, options)
-    found = lake.sql(
-        f"""select r.run_id, r.project, r.name, r.status, r.started_at, r.duration_s,
-                   d.name as dataset, p.module_class as module, r.seed
-            from (select * from runs where {where}) r
-            left join dataset_configs using (dataset_config_id) left join datasets d using (dataset_id)
-            left join pipeline_configs using (pipeline_config_id) left join pipelines p using (pipeline_id)
-            order by r.started_at desc, run_id desc limit {limit}"""
-    )
-    print_table(found, form)
 
 
 @click.command()

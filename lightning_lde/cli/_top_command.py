@@ -8,13 +8,12 @@ import click
 
 from lightning_lde.cli._arguments import PROJECT_VARIABLE, open_lake, output_format, split_words, storage_options
 from lightning_lde.cli._output import print_table
+from lightning_lde.cli._settings import MOST_SETTINGS, settings_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lightning_lde.query import Lake
-
-_MOST_SETTINGS = 8
 
 
 @click.command()
@@ -52,7 +51,7 @@ def top(
     if best.num_rows == 0:
         raise click.UsageError(f"no finished run has a value of {metric!r}" + _known(lake, project))
     print_table(
-        with_settings(lake, best, all_settings=all_settings, most=_MOST_SETTINGS if form == "table" else None), form
+        with_settings(lake, best, all_settings=all_settings, most=MOST_SETTINGS if form == "table" else None), form
     )
 
 
@@ -68,16 +67,12 @@ def with_settings(lake: Lake, best: pa.Table, *, all_settings: bool, most: int |
     import pyarrow as pa
 
     newest = [runs[0] for runs in best.column("runs").to_pylist()]
-    settings: dict[str, dict[str, str]] = {}
-    for row in lake.params(newest).to_pylist():
-        settings.setdefault(row["key"], {})[row["run_id"]] = row["value_text"]
-    shown = [key for key, found in settings.items() if all_settings or len({found.get(run) for run in newest}) > 1]
+    settings = settings_of(lake, newest, only_different=not all_settings)
     columns: dict[str, Any] = {
         name: best.column(name) for name in ("rank", "value", "low", "high", "n", "dataset", "name")
     }
     columns["run_id"] = newest
-    for key in sorted(shown)[:most]:
-        columns[key] = [settings[key].get(run) for run in newest]
+    columns |= dict(list(settings.items())[:most])
     return pa.table(columns)
 
 
