@@ -11,7 +11,7 @@ from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake._parquet import write_parquet
 from lightning_lde.lake._scan import parquet_source, quoted
 from lightning_lde.lake.check._findings import Kind
-from lightning_lde.lake.check._parquet_file import fragment_of_bytes
+from lightning_lde.lake.check._parquet_file import fragment_of
 from lightning_lde.lake.check._tables import look_at_all
 from lightning_lde.lake.stores import Store
 
@@ -176,7 +176,7 @@ def readable_groups(content: bytes) -> list[pa.Table]:
 
     found: list[pa.Table] = []
     try:
-        fragment = fragment_of_bytes(content)
+        fragment = fragment_of(content)
         n = fragment.metadata.num_row_groups
     except (OSError, pa.ArrowException, UnicodeDecodeError):
         return found

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lightning_lde.lake.check._findings import Kind
 from lightning_lde.lake.check._footer import columns_of, untrue
 from lightning_lde.lake.cold._rows import SORTED_BY
-from lightning_lde.lake.stores import Store
 from lightning_lde.schema import TABLES, arrow_schema
 
 if TYPE_CHECKING:
@@ -49,24 +48,18 @@ class Looked:
     is_sorted: bool = True
 
 
-def fragment_of(store: Store, path: str, size_bytes: int) -> ds.ParquetFileFragment:
-    """A file that is read where it lies; its size is known, so no request asks for it."""
-    filesystem, root = store.arrow_filesystem()
-    return _format().make_fragment(f"{root}/{path}", filesystem=filesystem, file_size=size_bytes)
+def fragment_of(source: bytes | pa.NativeFile) -> ds.ParquetFileFragment:
+    """A file as Arrow reads it.
 
-
-def fragment_of_bytes(content: bytes) -> ds.ParquetFileFragment:
-    """The same of a file's content."""
+    Args:
+        source: Its content, or the open file.
+    """
     import pyarrow as pa
-
-    return _format().make_fragment(pa.BufferReader(content))
-
-
-def _format() -> ds.ParquetFileFormat:
     import pyarrow.dataset as ds
 
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    return ds.ParquetFileFormat(default_fragment_scan_options=options)
+    file_format = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    return file_format.make_fragment(pa.BufferReader(source) if isinstance(source, bytes) else source)
 
 
 def look_into(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lightning_lde.errors import StoreError
 from lightning_lde.lake.check._contents import Contents, Looker, one_line
 from lightning_lde.lake.check._findings import Kind
-from lightning_lde.lake.check._parquet_file import Looked, Problem, fragment_of, fragment_of_bytes, look_into
+from lightning_lde.lake.check._parquet_file import Looked, Problem, fragment_of, look_into
 from lightning_lde.lake.check._rows import ASKED, DISTINCT, FileFacts, facts_of
 from lightning_lde.lake.cold._manifest import ColdFile
 from lightning_lde.lake.stores import Store
@@ -102,32 +102,42 @@ class Tables:
 
     def _file(self, file: TableFile) -> FileFacts | None:
         """What a file holds, None where it is gone."""
+        is_large = file.size_bytes > _LARGE
         try:
-            if self._deep:
-                with self._in_memory if file.size_bytes > _LARGE else contextlib.nullcontext():
-                    return _all_of(file, self._store.get(file.path))
-            fragment = fragment_of(self._store, file.path, file.size_bytes)
-            looked = looked_into(fragment, file.table)
+            if is_large and not self._deep:
+                return facts_of(file.table, self._at_a_glance(file), file.size_bytes)
+            with self._in_memory if is_large else contextlib.nullcontext():
+                content = self._store.get(file.path)
+                looked = look_at_all(content, file.table) if self._deep else at_a_glance(content, file.table)
         except FileNotFoundError:
             return None
-        if looked.problems:
-            # It may have been replaced by a larger one since it was listed, or the storage has failed.
-            try:
-                looked = looked_into(fragment_of_bytes(self._store.get(file.path)), file.table)
-            except FileNotFoundError:
-                return None
         if file.cold is not None:
+            if self._deep and file.cold.sha256 not in {None, hashlib.sha256(content).hexdigest()}:
+                looked.problems.append(Problem(Kind.HASH, "its content has not the hash that the manifest says"))
             looked.problems += against_manifest(file.cold, looked)
         return facts_of(file.table, looked, file.size_bytes)
 
+    def _at_a_glance(self, file: TableFile) -> Looked:
+        """A look at what is needed of a large file."""
+        filesystem, root = self._store.arrow_filesystem()
+        with filesystem.open_input_file(f"{root}/{file.path}") as source:
+            looked = looked_into(fragment_of(source), file.table)
+        if looked.problems:
+            # The storage may have failed, which a store says as it is.
+            looked = at_a_glance(self._store.get(file.path), file.table)
+        if file.cold is not None:
+            looked.problems += against_manifest(file.cold, looked)
+        return looked
 
-def _all_of(file: TableFile, content: bytes) -> FileFacts:
-    looked = look_at_all(content, file.table)
-    if file.cold is not None:
-        if file.cold.sha256 is not None and hashlib.sha256(content).hexdigest() != file.cold.sha256:
-            looked.problems.append(Problem(Kind.HASH, "its content has not the hash that the manifest says"))
-        looked.problems += against_manifest(file.cold, looked)
-    return facts_of(file.table, looked, file.size_bytes)
+
+def at_a_glance(content: bytes, table: str) -> Looked:
+    """Look at what is needed of a file: its footer, and the columns that are asked for.
+
+    Args:
+        content: The file.
+        table: Its table.
+    """
+    return looked_into(fragment_of(content), table)
 
 
 def look_at_all(content: bytes, table: str) -> Looked:
@@ -137,7 +147,7 @@ def look_at_all(content: bytes, table: str) -> Looked:
         content: The file.
         table: Its table.
     """
-    return looked_into(fragment_of_bytes(content), table, content)
+    return looked_into(fragment_of(content), table, content)
 
 
 def against_manifest(said: ColdFile, looked: Looked) -> Iterator[Problem]:

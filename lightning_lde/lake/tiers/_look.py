@@ -41,7 +41,7 @@ class TierLook:
             for root in cold_roots(self._storage.tiers(), self._storage.store, self._storage.given_options):
                 root.require_there()
                 found += root.files(OBJECTS, CHUNKS)
-        except (LDEError, OSError) as error:
+        except (LDEError, OSError, ValueError, LookupError) as error:
             self.problems.append(str(error))
         return found
 
@@ -55,7 +55,7 @@ class TierLook:
     def _read(self) -> Mapping[FileKey, str]:
         try:
             files, _ = files_and_runs(self._storage, now=utc_now())
-        except (LDEError, OSError):
+        except (LDEError, OSError, ValueError, LookupError):
             # Rows are damaged, which the check says itself.
             return {}
         return {file.key: file.tier for file in files}
