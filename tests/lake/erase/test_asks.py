@@ -133,6 +133,7 @@ def test_a_text_goes_wherever_it_stands(storage: LakeStorage, tmp_path: Path, co
     assert receipt.warnings == ()
 
 
+@pytest.mark.slow
 def test_a_writer_whose_row_had_the_text_may_go_on(storage: LakeStorage, tmp_path: Path) -> None:
     run, writer = Planted(storage, "keeper").write(tmp_path), new_run_id()
     run.append("events", records_to_arrow("events", [event(run.run_id, "the needle")]), 0, writer)

@@ -44,6 +44,7 @@ def test_other_maintenance_goes_first(storage: LakeStorage, tmp_path: Path, path
     assert storage.erase(request_for(gone), silent_for=NONE) is not None
 
 
+@pytest.mark.slow
 def test_a_compaction_meanwhile_steps_aside(storage: LakeStorage, tmp_path: Path) -> None:
     gone, stays = Planted(storage, "ERASEME").write(tmp_path), Planted(storage, "keeper").write(tmp_path)
     expected = rows_of(storage, stays.run_id)
@@ -122,6 +123,7 @@ def test_a_writer_that_stores_the_same_file_meanwhile_keeps_it(
     assert rows_of(storage, gone.run_id) == {table: [] for table in TABLES}
 
 
+@pytest.mark.slow
 def test_delta_tables_are_made_anew(storage: LakeStorage, tmp_path: Path) -> None:
     deltalake = pytest.importorskip("deltalake")
     gone, stays = Planted(storage, "ERASEME").write(tmp_path), Planted(storage, "keeper").write(tmp_path)

@@ -113,9 +113,7 @@ def every_death(before: Before, target: Path, kind: FaultKind) -> Iterator[LakeS
         yield without_locks(storage)
 
 
-@pytest.mark.parametrize(
-    "number", [8, pytest.param(3, marks=pytest.mark.slow), 25, pytest.param(40, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("number", [8, *(pytest.param(number, marks=pytest.mark.slow) for number in (3, 25, 40))])
 def test_a_death_is_made_up_for(before: Before, tmp_path: Path, number: int) -> None:
     storage = before.copy(tmp_path / "copy")
     assert killed(storage, before.request, number, FaultKind.AFTER)

@@ -171,6 +171,7 @@ def test_the_receipt_tells_who_asks_and_nobody_else(storage: LakeStorage, tmp_pa
     assert list(storage.store.list("condemned/")) == []
 
 
+@pytest.mark.slow
 def test_the_hash_of_the_rows_is_that_of_a_copy_from_elsewhere(storage: LakeStorage, tmp_path: Path) -> None:
     import hashlib
 
@@ -194,6 +195,7 @@ def test_the_hash_of_the_rows_is_that_of_a_copy_from_elsewhere(storage: LakeStor
     assert receipt.rows["metrics"] == {"count": 3, "sha256": f"{total:064x}"}
 
 
+@pytest.mark.slow
 def test_former_versions_lists_and_notes_hold_nothing(storage: LakeStorage, tmp_path: Path) -> None:
     gone = Planted(storage, "ERASEME").write(tmp_path)
     compact(storage)
