@@ -3,7 +3,8 @@
 from lightning_lde.lake._actions import Action
 from lightning_lde.lake._layout import HotFile, current_files, hot_path, object_path, parse_hot_path
 from lightning_lde.lake._scan import arrow_dataset, files_schema, parquet_source, quoted
-from lightning_lde.lake._storage import LakeStorage, Snapshot
+from lightning_lde.lake._snapshot import Snapshot
+from lightning_lde.lake._storage import LakeStorage
 from lightning_lde.lake.check import CheckReport, Finding
 from lightning_lde.lake.cold import LEASE, AbsorbedNumbers, ColdFile, Compaction
 from lightning_lde.lake.erase import Preview, Receipt, Request

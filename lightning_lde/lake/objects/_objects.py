@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from lightning_lde.lake.objects._get import ChunkedFile, beside, check_hash, cop
 from lightning_lde.lake.objects._places import Elsewhere, Places
 from lightning_lde.lake.objects._put import StoredObject, Writer
 from lightning_lde.lake.objects._recipe import WHOLE
+from lightning_lde.lake.objects._workers import workers
 from lightning_lde.lake.stores import Store
 
 _MOST_KNOWN = 1 << 18
@@ -65,7 +67,9 @@ class Objects:
         lists = list(newer(now, stored.look))
         if any(path in one.paths for one in lists for path in stored.paths):
             return True
-        return any(self.places.size(path) is None for path in stored.paths)
+        with workers() as at_work:
+            sizes = [at_work.submit(0, functools.partial(self.places.size, path)) for path in stored.paths]
+            return any(size.result() is None for size in sizes)
 
     def get(self, object_id: str, recipe: str | None = None) -> bytes:
         """The content of an object, verified as a whole."""

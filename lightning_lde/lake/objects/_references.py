@@ -20,7 +20,8 @@ from lightning_lde.schema import Tier
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lightning_lde.lake._storage import LakeStorage, Snapshot
+    from lightning_lde.lake._snapshot import Snapshot
+    from lightning_lde.lake._storage import LakeStorage
 
 _ARTIFACTS = "artifacts"
 _COLUMNS = {
