@@ -81,8 +81,9 @@ def _print(storage: LakeStorage, done: Compaction, grace: timedelta, project: st
         return
     if done.files_in:
         rows = ", ".join(f"{count:,} of {table}" for table, count in sorted(done.rows.items()))
-        click.echo(f"{done.files_in:,} hot files, {size(done.bytes_in)}, went into {done.files_out:,} cold files,")
-        click.echo(f"{size(done.bytes_out)}; rows in these: {rows}")
+        before, after = size(done.bytes_in), size(done.bytes_out)
+        click.echo(f"{done.files_in:,} hot files ({before}) went into {done.files_out:,} cold files ({after})")
+        click.echo(f"rows in these: {rows}")
     elif not done.files_left:
         click.echo("there is nothing to compact" + (f" of a project {project!r}" if project else ""))
     else:

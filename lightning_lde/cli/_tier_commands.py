@@ -140,7 +140,7 @@ def _bytes_change(before: Amount, after: Amount) -> str:
 def _print_cost(cost: Estimate) -> None:
     click.echo("")
     if not cost.are_known:
-        click.echo(f"cost: no prices are known ({cost.source})")
+        click.echo("cost: no prices are known: give tiers.prices.hot_gb_month and tiers.prices.cold_gb_month")
         return
     months = cost.break_even_months
     back = (

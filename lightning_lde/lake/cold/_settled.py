@@ -61,8 +61,9 @@ def restless(store: Store, files: Iterable[HotFile], silent_for: timedelta) -> d
     """
     now, waits = utc_now(), {}
     newest: dict[str, HotFile] = {}
+    # Whoever writes placements writes one file and never merges; rows that came twice would say the same.
     writers = set()
-    for file in files:
+    for file in (one for one in files if one.table != "placements"):
         writers.add(file.writer)
         if file.table == "runs" and (file.writer not in newest or newest[file.writer].last < file.last):
             newest[file.writer] = file

@@ -183,7 +183,7 @@ def _words(waits: dict[str, str]) -> str:
     more = f"; and {len(waits) - _MOST_NAMED} more" if len(waits) > _MOST_NAMED else ""
     return (
         f"nothing was erased, since writers are at work: {some}{more}. Wait until they are over, "
-        "or erase with --force what is running itself"
+        "say --silent-for 0s if they are, or erase with --force what is running itself"
     )
 
 

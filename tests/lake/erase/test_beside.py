@@ -150,7 +150,7 @@ def test_copies_in_the_cold_root_go_too(storage: LakeStorage, tmp_path: Path) ->
     root = open_store(cold)
     traces = [gone.tensor[1000:1032]]
     assert all_found_in(root, traces)
-    receipt = storage.erase(request_for(gone), silent_for=NONE)
+    receipt = storage.erase(request_for(gone))
     assert receipt is not None
     assert receipt.objects["count"] >= 2
     for store in (root, storage.store):
