@@ -105,4 +105,4 @@ class TestQuick(LakeMachine.TestCase):  # type: ignore[name-defined, misc]
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 class TestLong(LakeMachine.TestCase):  # type: ignore[name-defined, misc]
-    settings = settings(QUICK, max_examples=60, stateful_step_count=30)
+    settings = settings(QUICK, max_examples=20, stateful_step_count=30)

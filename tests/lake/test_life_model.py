@@ -221,4 +221,4 @@ class TestQuick(LifeMachine.TestCase):  # type: ignore[name-defined, misc]
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 class TestLong(LifeMachine.TestCase):  # type: ignore[name-defined, misc]
-    settings = settings(QUICK, max_examples=60, stateful_step_count=40)
+    settings = settings(QUICK, max_examples=15, stateful_step_count=30)
