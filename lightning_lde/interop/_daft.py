@@ -13,13 +13,9 @@ if TYPE_CHECKING:
 
     from lightning_lde.query import Lake
 
-_WORDS = {
-    "key_id": "access_key_id",
-    "access_key": "secret_access_key",
-    "session_token": "session_token",
-    "endpoint_url": "endpoint_url",
-    "region_name": "region",
-}
+_OF_DAFT = ("key_id", "access_key", "session_token", "endpoint_url", "region_name")
+_OF_DELTA = ("access_key_id", "secret_access_key", "session_token", "endpoint_url", "region")
+_WORDS = dict(zip(_OF_DAFT, _OF_DELTA, strict=True))
 
 
 def to_daft(lake: Lake, table: str, *, stored: bool = False) -> daft.DataFrame:
