@@ -304,7 +304,7 @@ def test_of_two_compactions_one_steps_aside(local: Lake) -> None:
     assert values(local) == writer.values
 
 
-@pytest.mark.parametrize("where", ["local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.mark.parametrize("where", ["local", pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.slow])])
 def test_even_without_the_lock_only_one_of_many_counts(
     request: pytest.FixtureRequest, lake_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -414,6 +414,7 @@ def test_lists_of_absorbed_files_stay_few(local: Lake, monkeypatch: pytest.Monke
     assert hot_files(local) == []
 
 
+@pytest.mark.slow
 def test_who_asks_about_one_run_opens_no_files_of_others(local: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_files, "LARGEST_FILE", 1)
     monkeypatch.setattr(_rows, "ROWS_PER_GROUP", 3)

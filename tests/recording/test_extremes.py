@@ -51,6 +51,7 @@ def the_rest_is_there(lake: Lake) -> None:
     assert lake.sql("select status from runs").to_pylist() == [{"status": "finished"}]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_names_in_one_dict(lake_path: Path) -> None:
     recorder = record(lake_path)
     recorder.log({"plain": 0.5}, step=0)

@@ -84,6 +84,7 @@ print(codes)
 """
 
 
+@pytest.mark.slow
 def test_children_that_test_with_their_parents_trainer_are_runs_of_their_own(lake_path: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
