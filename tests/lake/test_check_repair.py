@@ -114,6 +114,7 @@ def a_flip_is_found_where_it_changes_anything(lake_path: Path, at: int, bit: int
         store.put(path, content)
 
 
+@pytest.mark.slow
 @FLIPS
 @given(**PLACES, table=st.sampled_from(["metrics", "runs", "params"]))
 def test_each_flipped_bit_of_a_cold_file_is_found(lake_path: Path, at: int, bit: int, table: str) -> None:

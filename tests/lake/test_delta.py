@@ -22,7 +22,7 @@ deltalake = pytest.importorskip("deltalake")
 NONE = timedelta(0)
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(params=["local", pytest.param("s3", marks=[pytest.mark.s3, pytest.mark.slow])])
 def lake(request: pytest.FixtureRequest, lake_path: Path) -> Lake:
     if request.param == "local":
         return Lake(lake_path).create()

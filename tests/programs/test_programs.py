@@ -60,6 +60,7 @@ def test_lightning_cli(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.s3
 def test_s3_example(tmp_path: Path, bucket_url: str, s3_server: Any) -> None:
     output = run(

@@ -375,6 +375,7 @@ def test_a_full_disk_for_the_spool_costs_nothing_while_the_lake_is_there(
     assert steps_of(Lake(lake_path)) == list(range(700))
 
 
+@pytest.mark.slow
 def test_a_spool_that_is_full_for_a_while_costs_nothing(
     small_disk: Path, lake_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,6 +414,7 @@ WITHOUT_OVERRIDE = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search
 
 
 @pytest.mark.skipif(bool(WITHOUT_OVERRIDE) and shutil.which("setpriv") is None, reason="root needs setpriv for this")
+@pytest.mark.slow
 def test_a_lake_that_may_not_be_written_keeps_the_rows_for_who_may(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake").create()
     (tmp_path / "lake").chmod(0o555)
@@ -449,7 +451,9 @@ train(Recorder(sys.argv[1], project="p", flush_every_s=0.2), at=at)
 """
 
 
-@pytest.mark.parametrize("shift_s", [-86_400.0, 86_400.0, -3.0e9])
+@pytest.mark.parametrize(
+    "shift_s", [-86_400.0, *(pytest.param(far, marks=pytest.mark.slow) for far in (86_400.0, -3.0e9))]
+)
 def test_a_clock_that_jumps_costs_no_point(lake_path: Path, shift_s: float) -> None:
     found = outcome(start(CLOCK, str(lake_path), str(shift_s)))
     assert (found["complete"], found["told"]) == (True, [])

@@ -427,7 +427,7 @@ with Recorder(lake.storage, project="p", system_metrics_every_s=None, on_error=s
 
 
 @pytest.mark.parametrize("waits_for", ["rows", "file"])
-@pytest.mark.parametrize("on_error", ["warn", "raise"])
+@pytest.mark.parametrize("on_error", ["warn", pytest.param("raise", marks=pytest.mark.slow)])
 def test_ctrl_c_while_the_end_waits_for_the_lake_says_where_the_rest_lies(
     start: Start, lake_path: Path, own_spool: Path, on_error: str, waits_for: str
 ) -> None:

@@ -190,7 +190,11 @@ for step in range(10):
 
 @pytest.mark.s3
 @pytest.mark.parametrize("first", ["from lightning_lde import log", "atexit.register(time.sleep, 1.0)"])
-@pytest.mark.parametrize("end", ["recorder.finish_segment('finished')", "pass"], ids=["closed", "left open"])
+@pytest.mark.parametrize(
+    "end",
+    [pytest.param("recorder.finish_segment('finished')", marks=pytest.mark.slow), "pass"],
+    ids=["closed", "left open"],
+)
 def test_a_bucket_that_is_closed_with_the_process_costs_nothing(
     s3_server: Any, own_spool: Path, first: str, end: str
 ) -> None:
