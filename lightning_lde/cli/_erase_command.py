@@ -86,7 +86,7 @@ def _print_preview(preview: Preview, request: Request) -> None:
     for writer, why in preview.waits_for.items():
         click.echo(f"waits    for {writer}, which {why}")
     if preview.unread:
-        click.echo(f"unread   {len(preview.unread):,} files of objects are damaged or away")
+        click.echo(f"unread   {len(preview.unread):,} files of objects are damaged, encrypted or away")
 
 
 def _print(done: Erased) -> None:

@@ -300,7 +300,9 @@ class _Job:
     def _warn(self, unread: tuple[str, ...]) -> None:
         plan = self._plan
         if unread:
-            self._warnings.append(f"{len(unread)} files of objects are damaged or away and could not be looked into")
+            self._warnings.append(
+                f"{len(unread)} files of objects are damaged, encrypted or away and could not be looked into"
+            )
         if plan.needle is not None and (left := where_left(self._store, plan.needle, [plan.path])):
             self._warnings.append(f"the text still stands in {', '.join(left)}, which erasing does not change")
         if keeps_versions(self._storage):

@@ -6,7 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lightning_lde.lake import _layout
 from lightning_lde.lake._layout import HotFile
@@ -21,6 +21,8 @@ from lightning_lde.lake.stores import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_File = TypeVar("_File", HotFile, ColdFile)
 
 
 @dataclass
@@ -95,7 +97,7 @@ def _count(done: Rewritten, table: str, groups: Iterable[pa.Table], target: Targ
             done.refs |= refs_of_rows(table, gone)
 
 
-def _by_table(files: Iterable[HotFile | ColdFile]) -> dict[str, list]:  # type: ignore[type-arg]
+def _by_table(files: Iterable[_File]) -> dict[str, list[_File]]:
     found = defaultdict(list)
     for file in files:
         found[file.table].append(file)

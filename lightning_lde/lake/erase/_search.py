@@ -9,19 +9,20 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lightning_lde.errors import StoreError
 from lightning_lde.lake import _layout
 from lightning_lde.lake.erase._objects import all_paths
 from lightning_lde.lake.erase._target import Target
-from lightning_lde.lake.objects import CHUNKS, WHOLE, first_path
+from lightning_lde.lake.objects import CHUNKS, WHOLE, Holding, first_path
 
 if TYPE_CHECKING:
     from lightning_lde.lake._storage import LakeStorage
 
 _WINDOW = 8 << 20
 _DEEPEST = 3
+_HEAD = 8
 
 
 class Found:
@@ -30,7 +31,7 @@ class Found:
     Attributes:
         objects: Ids of the objects: the SHA-256 of the whole file.
         paths: Files below ``objects/`` and ``chunks/``.
-        unread: Files that are damaged or gone, which nobody could look into.
+        unread: Files that are damaged, encrypted or gone, which nobody could look into.
     """
 
     def __init__(self) -> None:
@@ -54,14 +55,17 @@ def search_objects(storage: LakeStorage, needle: bytes, target: Target) -> Found
         except (FileNotFoundError, StoreError):
             found.unread.append(path)
             continue
-        if holds(content, needle, target):
+        is_whole = path.startswith(_layout.OBJECTS)
+        # What is packed in a chunk begins and ends in others: it is unpacked from the file below.
+        if _looked_into(path, io.BytesIO(content), needle, target, found) if is_whole else needle in content:
             found.paths.add(path)
-            if path.startswith(_layout.OBJECTS):
+            if is_whole:
                 found.objects.add(first_path(path).rpartition("/")[2])
     for holding in storage.references().holdings:
         if holding.object_id in found.objects:
             continue
-        if found.paths & set(holding.paths) or (holding.recipe != WHOLE and _spans(storage, holding, needle, found)):
+        is_in_chunks = holding.recipe != WHOLE
+        if found.paths & set(holding.paths) or (is_in_chunks and _holds(storage, holding, needle, target, found)):
             found.objects.add(holding.object_id)
     return found
 
@@ -72,23 +76,70 @@ def _decoded(storage: LakeStorage, path: str) -> bytes:
     return storage.objects.places.fetch(path)
 
 
-def _spans(storage: LakeStorage, holding, needle: bytes, found: Found) -> bool:  # type: ignore[no-untyped-def]
-    """Whether the text stands across the border of two chunks."""
+def _holds(storage: LakeStorage, holding: Holding, needle: bytes, target: Target, found: Found) -> bool:
+    """Whether a file that is put together from its chunks holds the text, also across the border of two."""
     try:
         with storage.open_object(holding.object_id, holding.recipe) as file:
-            return holds_in_stream(file, needle)
+            return _looked_into(holding.paths[0], file, needle, target, found)
     except (FileNotFoundError, StoreError):
         found.unread.append(holding.paths[0])
         return False
 
 
-def holds_in_stream(file: BinaryIO, needle: bytes) -> bool:
-    """Whether a file holds some bytes; little of it is in memory at once.
+def _looked_into(path: str, file: BinaryIO, needle: bytes, target: Target, found: Found) -> bool:
+    try:
+        return holds(file, needle, target)
+    except PackedError:
+        found.unread.append(path)
+        return False
+
+
+class PackedError(Exception):
+    """Something is packed, and cannot be unpacked: it is damaged, encrypted, or only looks like it."""
+
+
+def holds(file: BinaryIO, needle: bytes, target: Target, depth: int = 0) -> bool:
+    """Whether a file holds some bytes, packed ones too: gzip, bzip2, xz, zip, Parquet. Little is in memory at once.
 
     Args:
-        file: The file, at its beginning.
-        needle: The bytes.
+        file: Where to look, from its beginning on.
+        needle: What for.
+        target: How rows are looked at.
+        depth: How deep within others it was packed.
+
+    Raises:
+        PackedError: If it cannot be unpacked, and does not hold them as it stands.
     """
+    if _in_stream(file, needle):
+        return True
+    file.seek(0)
+    head = file.read(_HEAD)
+    file.seek(0)
+    try:
+        if head.startswith(b"PAR1"):
+            return _table_holds(file, target)
+        if depth == _DEEPEST:
+            return False
+        return any(holds(inner, needle, target, depth + 1) for inner in _unpacked(file, head))
+    except (FileNotFoundError, StoreError):
+        raise
+    except _DAMAGED as error:
+        raise PackedError(str(error)) from error
+
+
+_DAMAGED = (
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
+
+
+def _in_stream(file: BinaryIO, needle: bytes) -> bool:
     tail = b""
     while block := file.read(_WINDOW):
         if needle in tail + block:
@@ -97,51 +148,27 @@ def holds_in_stream(file: BinaryIO, needle: bytes) -> bool:
     return False
 
 
-def holds(content: bytes, needle: bytes, target: Target, depth: int = 0) -> bool:
-    """Whether bytes hold others, packed ones too: gzip, bzip2, xz, zip, Parquet.
-
-    Args:
-        content: Where to look.
-        needle: What for.
-        target: How rows are looked at.
-        depth: How deep within others they were packed.
-    """
-    if needle in content:
-        return True
-    if depth == _DEEPEST:
-        return False
-    if content.startswith(b"PAR1"):
-        return _table_holds(content, target)
-    return any(holds(inner, needle, target, depth + 1) for inner in _unpacked(content))
+def _unpacked(file: BinaryIO, head: bytes) -> Iterator[BinaryIO]:
+    if head.startswith(b"\x1f\x8b"):
+        yield cast("BinaryIO", gzip.GzipFile(fileobj=file))
+    elif head.startswith(b"BZh"):
+        yield cast("BinaryIO", bz2.BZ2File(file))
+    elif head.startswith(b"\xfd7zXZ"):
+        yield cast("BinaryIO", lzma.LZMAFile(file))  # noqa: SIM115
+    elif head.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(file) as archive:
+            # What is stored as it is was looked at with the whole.
+            for one in archive.infolist():
+                if one.compress_type != zipfile.ZIP_STORED:
+                    with archive.open(one) as inner:
+                        yield cast("BinaryIO", inner)
 
 
-def _unpacked(content: bytes) -> Iterator[bytes]:
-    try:
-        if content.startswith(b"\x1f\x8b"):
-            yield gzip.decompress(content)
-        elif content.startswith(b"BZh"):
-            yield bz2.decompress(content)
-        elif content.startswith(b"\xfd7zXZ"):
-            yield lzma.decompress(content)
-        elif content.startswith(b"PK"):
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                # What is stored as it is was looked at with the whole.
-                for one in archive.infolist():
-                    if one.compress_type != zipfile.ZIP_STORED:
-                        yield archive.read(one)
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError):
-        return
-    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile):
-        return
-
-
-def _table_holds(content: bytes, target: Target) -> bool:
-    import pyarrow as pa
+def _table_holds(file: BinaryIO, target: Target) -> bool:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    try:
-        rows = pq.read_table(io.BytesIO(content))
-    except (pa.ArrowException, OSError):
-        return False
-    return bool(pc.any(Target(needles=target.needles).goes("", rows)).as_py())
+    asked = Target(needles=target.needles)
+    with pq.ParquetFile(file) as parquet:
+        groups = (parquet.read_row_group(number) for number in range(parquet.num_row_groups))
+        return any(pc.any(asked.goes("", rows)).as_py() for rows in groups)

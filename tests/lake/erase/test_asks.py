@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
 import os
+import random
 import zipfile
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lightning_lde.errors import ConfigurationError
@@ -170,6 +176,61 @@ def test_a_text_in_files_goes_with_their_rows_even_across_chunks(storage: LakeSt
     with pytest.raises(FileNotFoundError):
         storage.get_object(stored["chunks"].object_id, stored["chunks"].recipe)
     assert run_ids(storage) == {run.run_id}
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lambda content: lzma.compress(content, preset=0),
+    "zip": lambda content: _zipped(content),
+    "Parquet": lambda content: _as_parquet(content),
+    "gzip in a zip": lambda content: _zipped(gzip.compress(content)),
+}
+
+
+@pytest.mark.parametrize(
+    "way", [way if way in {"gzip", "Parquet"} else pytest.param(way, marks=pytest.mark.slow) for way in PACKED]
+)
+def test_a_text_packed_in_a_file_of_many_chunks_goes(storage: LakeStorage, tmp_path: Path, way: str) -> None:
+    noise = random.Random(0).randbytes(4_000_000).hex()
+    run = Planted(storage, "keeper").write(tmp_path)
+    for name, word in {"gone": "NEEDLE", "safe": "nothing"}.items():
+        (tmp_path / name).write_bytes(PACKED[way](f"{noise[:4_000_000]}{word}{noise[4_000_000:]}".encode()))
+        one = storage.put_artifact(tmp_path / name)
+        assert len(one.paths) > 3
+        file = Artifact(
+            run_id=run.run_id, segment=0, path=name, kind="file", size_bytes=one.size_bytes, object_id=one.object_id,
+            recipe=one.recipe, recorded_at=LONG_AGO,
+        )  # fmt: skip
+        run.append("artifacts", records_to_arrow("artifacts", [file]), 40 + len(name + word))
+    receipt = erase(storage, "match", "NEEDLE")
+    assert receipt is not None
+    names = {row.split("'path': '")[1].split("'")[0] for row in rows_of(storage, run.run_id)["artifacts"]}
+    assert names == {"keeper.ckpt", "safe"}
+    assert receipt.warnings == ()
+
+
+def test_what_cannot_be_unpacked_is_said(storage: LakeStorage, tmp_path: Path) -> None:
+    storage.put_object_bytes(gzip.compress(b"some NEEDLE or other")[:-9])
+    Planted(storage, "NEEDLE").write(tmp_path)
+    receipt = erase(storage, "match", "NEEDLE")
+    assert receipt is not None
+    assert receipt.warnings == ("1 files of objects are damaged, encrypted or away and could not be looked into",)
+
+
+def _zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", content)
+    return packed.getvalue()
+
+
+def _as_parquet(content: bytes) -> bytes:
+    text = content.decode()
+    rows = [text[at : at + 50_000] for at in range(0, len(text), 50_000)]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"text": rows}), buffer, compression="zstd", row_group_size=10)
+    return buffer.getvalue()
 
 
 def _across_a_border(storage: LakeStorage, secret: bytes) -> StoredObject:
