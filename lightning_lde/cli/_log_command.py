@@ -43,7 +43,11 @@ def _as_dict(one: Action) -> dict[str, Any]:
 
 def _in_words(one: Action) -> str:
     """Details on one line, without what is nothing."""
-    return ", ".join(f"{name} {_word(value)}" for name, value in one.details.items() if value not in (0, None, [], {}))
+    return ", ".join(f"{name} {_word(value)}" for name, value in one.details.items() if not _is_nothing(value))
+
+
+def _is_nothing(value: Any) -> bool:
+    return value in (0, None, [], {}) or (isinstance(value, dict) and all(map(_is_nothing, value.values())))
 
 
 def _word(value: Any) -> str:

@@ -68,7 +68,7 @@ def explain_run(storage: LakeStorage, run_id: str, form: str) -> None:
 
 def _place(tiers: TierPolicy) -> str:
     if tiers.cold_root is None:
-        return "there is no cold root"
+        return "there is no cold root; what goes there waits for one: `lde policy set … tiers.cold=…`"
     stored = f", stored as {tiers.storage_class}" if tiers.storage_class else ""
     return f"cold root: {tiers.cold_root}{stored}"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lightning_lde.query import chain_of_attempts
 from lightning_lde.schema import CONTENT_TABLES, HEARTBEATS_UNTIL_LOST, RunStatus, utc_now
 
 if TYPE_CHECKING:
@@ -140,19 +141,7 @@ def attempts(resumes: pa.Table) -> pa.Table:
 
 
 _ATTEMPTS = f"""
-    with recursive
-    attempt as (select run_id, segment as first, from_segment, until, step from resumes),
-    known as (select run_id, first from attempt union select run_id, -1 from attempt),
-    parent as (
-        select attempt.run_id, attempt.first, until, step, max(known.first) as before
-        from attempt join known on known.run_id = attempt.run_id and known.first <= from_segment
-        group by all),
-    chain as (
-        select run_id, max(first) as first, null::timestamptz as until, null::bigint as step, null::bigint as child
-        from attempt group by run_id
-        union all
-        select parent.run_id, before, parent.until, parent.step, parent.first
-        from chain join parent on parent.run_id = chain.run_id and parent.first = chain.first)
+    with recursive {chain_of_attempts("resumes")}
     select known.run_id, known.first as attempt_first,
            coalesce(lead(known.first) over (partition by known.run_id order by known.first), {_NEVER})
                as attempt_following,

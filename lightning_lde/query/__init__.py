@@ -1,6 +1,7 @@
 """Questions to a lake: SQL views, runs in detail and side by side, lineage, versions of data sets."""
 
 from lightning_lde.query._artifacts import RunArtifact, Space, each_artifact, space_of
+from lightning_lde.query._attempts import chain_of_attempts
 from lightning_lde.query._code_states import CodeDifference, compare_code
 from lightning_lde.query._compare import (
     MetricComparison,
@@ -73,6 +74,7 @@ __all__ = [
     "Space",
     "Step",
     "at_one_moment",
+    "chain_of_attempts",
     "compare_code",
     "compare_curves",
     "compare_environments",

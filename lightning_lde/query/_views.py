@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_lde.lake import LakeStorage, Snapshot, quoted
+from lightning_lde.query._attempts import chain_of_attempts
 from lightning_lde.query._sources import Sources
 from lightning_lde.schema import CONTENT_TABLES, HEARTBEATS_UNTIL_LOST, TABLES, RunStatus
 
@@ -144,19 +145,7 @@ def _valid_points() -> str:
     unless they were logged again. Validations and tests that were called for themselves always count.
     """
     return f"""
-        with recursive
-        attempt as (select run_id, segment as first, from_segment, until, step from {STORED}.resumes),
-        known as (select run_id, first from attempt union all select distinct run_id, -1 from attempt),
-        parent as (
-            select attempt.run_id, attempt.first, until, step, max(known.first) as before
-            from attempt join known on known.run_id = attempt.run_id and known.first <= from_segment
-            group by all),
-        chain as (
-            select run_id, max(first) as first, null::timestamptz as until, null::bigint as step, null::bigint as child
-            from attempt group by run_id
-            union all
-            select parent.run_id, before, parent.until, parent.step, parent.first
-            from chain join parent on parent.run_id = chain.run_id and parent.first = chain.first),
+        with recursive {chain_of_attempts(f"{STORED}.resumes")},
         fit as (
             select run_id, segment from {STORED}.metrics where run_id in (select run_id from attempt)
             except

@@ -88,7 +88,9 @@ class Rule:
         for word in words:
             key, equals, value = word.partition("=")
             if not equals or key not in _WORDS:
-                raise ConfigurationError(f"{word!r} in the rule {text!r} is none of {', '.join(_WORDS)}: {_EXAMPLE}")
+                raise ConfigurationError(
+                    f"{word!r} in the rule {text!r} is none of {', '.join(_WORDS)}; a rule is such as {_EXAMPLE!r}"
+                )
             if key in found:
                 raise ConfigurationError(f"the rule {text!r} says {key} twice: put commas between alternatives")
             found[key] = [one.strip() for one in value.split(",") if one.strip()] if key in _LISTS else value.strip()
