@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,10 @@ import click
 
 from lightning_lde.cli._arguments import open_lake, storage_options
 from lightning_lde.cli._output import print_json, text
+from lightning_lde.cli._progress import progress
 
 if TYPE_CHECKING:
     from lightning_lde.audit import Finding, Skipped
-
-_QUIET_S = 2.0
 
 
 @click.command()
@@ -38,7 +36,10 @@ def audit(url: str | None, spool: bool, form: str, options: tuple[str, ...]) -> 
     skipped: list[Skipped] = []
 
     def findings() -> Iterator[Finding]:
-        yield from audit_lake(lake.storage, tell=_progress(), skip=skipped.append)
+        with progress() as tell:
+            yield from audit_lake(
+                lake.storage, tell=lambda done, total: tell(f"{done:,} of {total:,} files"), skip=skipped.append
+            )
         if spool:
             yield from audit_spool(Path(spool_root()), skip=skipped.append)
 
@@ -75,19 +76,3 @@ def _say_skipped(skipped: list[Skipped]) -> None:
         by_reason.setdefault(each.reason, []).append(each.file)
     for reason, files in sorted(by_reason.items()):
         click.echo(f"not looked at, {reason}: {len(files)}, such as {text(files[0])}", err=True)
-
-
-def _progress() -> Callable[[int, int], None] | None:
-    """Says on a terminal how far a long scan is."""
-    if not sys.stderr.isatty():
-        return None
-    began = shown = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - began > _QUIET_S and now - shown > 0.5:
-            shown = now
-            click.echo(f"\r{done} of {total} files", nl=done == total, err=True)
-
-    return tell

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from lightning_lde.cli._arguments import open_lake, storage_options
 from lightning_lde.cli._output import print_json, text
+from lightning_lde.cli._progress import progress
 from lightning_lde.cli._show import size
 
 if TYPE_CHECKING:
     from lightning_lde.lake import CheckReport
 
-_QUIET_S = 2.0
-_SHOWN_EVERY_S = 0.5
 _MARGIN = " " * 21
 
 
@@ -36,7 +33,10 @@ def check(url: str | None, form: str, options: tuple[str, ...], *, deep: bool, r
     where the lake could not be looked at.
     """
     storage = open_lake(url, options).storage
-    report = storage.check(deep=deep, repair=repair, tell=_progress())
+    with progress() as tell:
+        report = storage.check(
+            deep=deep, repair=repair, tell=lambda what, done, total: tell(f"{done:,} of {total:,} {what}")
+        )
     if form == "json":
         print_json(report.as_dict())
     else:
@@ -77,19 +77,3 @@ def _counts(report: CheckReport) -> dict[str, int]:
     for one in report.findings:
         counts[one.severity] += 1
     return counts
-
-
-def _progress() -> Callable[[str, int, int], None] | None:
-    """Says on a terminal how far a long check is."""
-    if not sys.stderr.isatty():
-        return None
-    began = shown = time.monotonic()
-
-    def tell(what: str, done: int, total: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - began > _QUIET_S and (now - shown > _SHOWN_EVERY_S or done == total):
-            shown = now
-            click.echo(f"\r{done:,} of {total:,} {what}", nl=done == total, err=True)
-
-    return tell

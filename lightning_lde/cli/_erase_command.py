@@ -10,6 +10,7 @@ import click
 
 from lightning_lde.cli._arguments import duration, open_lake, storage_options
 from lightning_lde.cli._output import print_json
+from lightning_lde.cli._progress import progress
 from lightning_lde.cli._show import size
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def erase(
     lake = open_lake(url, options)
     request = erasing.request_of(lake, runs=runs, datasets=datasets, users=users, match=match)
     if dry_run or not yes:
-        preview = lake.storage.preview_erase(request, silent_for=silent_for)
+        with progress("looking through rows and objects"):
+            preview = lake.storage.preview_erase(request, silent_for=silent_for)
         if dry_run and form == "json":
             print_json(dataclasses.asdict(preview))
             return
@@ -65,7 +67,8 @@ def erase(
         if dry_run:
             return
         click.confirm("Erase this for good?", abort=True)
-    done = erasing.erase(lake, request, force=force, silent_for=silent_for)
+    with progress("erasing"):
+        done = erasing.erase(lake, request, force=force, silent_for=silent_for)
     if form == "json":
         receipt = None if done.receipt is None else {"id": done.receipt.erasure_id, **done.receipt.as_dict()}
         print_json({"receipt": receipt, "spool_files": done.spool_files, "left": done.left})

@@ -10,6 +10,7 @@ import click
 
 from lightning_lde.cli._arguments import duration, open_lake, storage_options
 from lightning_lde.cli._output import print_json
+from lightning_lde.cli._progress import progress
 from lightning_lde.cli._show import size
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def gc(
     What it finds is deleted by the next collection, a day later. Runs may go on meanwhile.
     """
     storage = open_lake(url, options).storage
-    done = storage.collect(older_than=older_than, condemned_for=condemned_for, dry_run=dry_run)
+    with progress("looking through rows and objects"):
+        done = storage.collect(older_than=older_than, condemned_for=condemned_for, dry_run=dry_run)
     if form == "json":
         print_json({"dry_run": dry_run, **dataclasses.asdict(done)})
     else:

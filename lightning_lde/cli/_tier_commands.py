@@ -10,6 +10,7 @@ import click
 from lightning_lde.cli._arguments import PROJECT_VARIABLE, open_lake, storage_options
 from lightning_lde.cli._compare import url_and_runs
 from lightning_lde.cli._output import print_json, print_lines, text
+from lightning_lde.cli._progress import progress
 from lightning_lde.cli._show import size
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def tier(url: str | None, dry_run: bool, project: str | None, form: str, options
     readers and writers. Of two at once one steps aside.
     """
     storage = open_lake(url, options).storage
-    done = storage.tier(dry_run=dry_run, project=project)
+    with progress("looking through files and rows") as tell:
+        done = storage.tier(
+            dry_run=dry_run, project=project, tell=lambda now: tell(f"copied {_amount(now.copied, 'object')}")
+        )
     if form == "json":
         print_json(_as_dict(done))
         return
@@ -75,7 +79,11 @@ def restore(
     ends; the same command later, or --wait, brings back what has arrived.
     """
     lake, runs = _lake_and_runs(words, options)
-    done = lake.restore(runs, match=match, days=days, retrieval=retrieval, wait=wait, dry_run=dry_run)
+    with progress("looking where files are") as tell:
+        done = lake.restore(
+            runs, match=match, days=days, retrieval=retrieval, wait=wait, dry_run=dry_run,
+            tell=lambda now: tell(f"back: {_amount(now.restored, 'file')}; archived: {_amount(now.waiting, 'file')}"),
+        )  # fmt: skip
     if form == "json":
         print_json(dataclasses.asdict(done))
         return

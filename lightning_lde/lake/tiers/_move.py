@@ -117,7 +117,8 @@ class _Job:
         """Do it."""
         work = self._plan(now)
         failed = self._copy(work)
-        moves = [move for move in work.moves if not self._is_held_up(move, work, failed)]
+        present = {first_path(path) for path in work.hot}.union(*work.cold)
+        moves = [move for move in work.moves if not self._is_held_up(move, work, failed, present)]
         self._record(moves, work.projects)
         self._count_moves(moves)
         self._remove(work, failed)
@@ -166,11 +167,10 @@ class _Job:
             raise _UnfitError(f"{path} is damaged")
         return self._roots[0].put(target, data, may_be_there=may_be_there)
 
-    def _is_held_up(self, move: Decision, work: Work, failed: dict[str, str]) -> bool:
+    def _is_held_up(self, move: Decision, work: Work, failed: dict[str, str], present: set[str]) -> bool:
         """Whether a file cannot become cold, because something of it is nowhere or damaged."""
         if move.to != Tier.COLD:
             return False
-        present = {first_path(path) for path in work.hot}.union(*work.cold)
         wanted = work.held.get(move.file.key, {""})
         problems = [failed[path] for path in wanted if path in failed]
         problems += [f"{path or 'its row'} is missing" for path in wanted if path not in present]
