@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 DICTIONARY_COLUMNS = {"metrics": ("run_id", "name", "context", "source")}
 """Words of large tables that repeat from row to row."""
 
+_LOOKED_FOR = {"metrics": ("run_id", "name", "step", "time")}
+"""Columns of large tables whose bounds let readers pass over row groups; to find them takes time."""
+
 _ROW_GROUP = 1 << 20
 
-# Values that are encoded in one go: with the usual 1,024 writing takes a tenth longer. A page is not cut within them,
-# so it is for small values alone.
-_AT_ONCE = {"metrics": 1 << 16}
+_PAGES = {"metrics": {"write_batch_size": 1 << 13, "data_page_size": 1 << 16}}
+"""Values that are encoded in one go, and bytes of a page before compression.
+
+Who looks for some rows passes over pages that have none of them, so they are small where there are many rows. With the
+usual 1,024 values in one go writing takes a tenth longer; a page is not cut within them, so it is for small values
+alone.
+"""
 
 
 def write_parquet(target: IO[bytes], table: str, groups: Iterable[pa.Table]) -> None:
@@ -38,10 +45,10 @@ def write_parquet(target: IO[bytes], table: str, groups: Iterable[pa.Table]) -> 
     first = next(rest, None)
     if first is None:
         raise ValueError(f"a file of {table} needs rows")
-    options = {**_encodings(first.schema), "write_statistics": _columns_for_statistics(first.schema)}
+    options = {**_encodings(first.schema), "write_statistics": _columns_for_statistics(table, first.schema)}
     # Without checksums zstd decodes many a flipped bit to other values.
     options["write_page_checksum"] = True
-    options["write_batch_size"] = _AT_ONCE.get(table)
+    options |= _PAGES.get(table, {})
     # Without Arrow's own schema in the file, dictionary-encoded words read back as the strings they are.
     with pq.ParquetWriter(target, first.schema, compression="zstd", store_schema=False, **options) as writer:
         for group in chain([first], rest):
@@ -74,10 +81,14 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     return {"column_encoding": chosen, "use_dictionary": others}
 
 
-def _columns_for_statistics(schema: pa.Schema) -> list[str]:
+def _columns_for_statistics(table: str, schema: pa.Schema) -> list[str]:
     """All columns but floats: Parquet's bounds leave NaN out, and engines then lose such rows."""
     import pyarrow as pa
 
     return [
-        field.name for field in schema if not pa.types.is_nested(field.type) and not pa.types.is_floating(field.type)
+        field.name
+        for field in schema
+        if not pa.types.is_nested(field.type)
+        and not pa.types.is_floating(field.type)
+        and field.name in _LOOKED_FOR.get(table, (field.name,))
     ]

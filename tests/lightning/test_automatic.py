@@ -48,7 +48,7 @@ def run(folder: Path, package: str, **variables: str) -> set[str]:
     return set(done.stdout.partition("imported:")[2].split())
 
 
-@pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
+@pytest.mark.parametrize("package", ["pytorch_lightning", pytest.param("lightning.pytorch", marks=pytest.mark.slow)])
 def test_an_unchanged_program_is_recorded_once(tmp_path: Path, lake_path: Path, package: str) -> None:
     words = {"LDE_PROJECT": "p", "LDE_EXPERIMENT": "e", "LDE_NAME": "n"}
     imported = run(tmp_path, package, LDE_URI=str(lake_path), **words)

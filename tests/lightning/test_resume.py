@@ -368,6 +368,7 @@ def test_a_validation_of_the_checkpoint_before_going_on_hides_nothing(begin: Cal
     assert len(runs) == 1
 
 
+@pytest.mark.slow
 def test_two_continuations_that_finished_are_two_runs(begin: Callable[..., Trainings]) -> None:
     trainings = begin({"saving": {"every_n_train_steps": 20}})
     assert trainings.run(("fit", None), batch=31) == -9

@@ -57,7 +57,7 @@ def output(program: str, *arguments: str, folder: Path) -> str:
         (LIGHTNING, "", [LIGHTNING]),
         pytest.param(f"{PL} {LIGHTNING}", "", [PL, LIGHTNING], marks=pytest.mark.slow),
         pytest.param(f"{LIGHTNING} {PL}", "", [PL, LIGHTNING], marks=pytest.mark.slow),
-        ("", LIGHTNING, [PL, LIGHTNING]),
+        pytest.param("", LIGHTNING, [PL, LIGHTNING], marks=pytest.mark.slow),
         pytest.param(LIGHTNING, PL, [PL, LIGHTNING], marks=pytest.mark.slow),
     ],
 )
@@ -90,7 +90,7 @@ print(*sys.modules)
 """
 
 
-@pytest.mark.parametrize(("package", "other"), [(PL, "lightning"), (LIGHTNING, PL)])
+@pytest.mark.parametrize(("package", "other"), [pytest.param(PL, "lightning", marks=pytest.mark.slow), (LIGHTNING, PL)])
 def test_it_records_in_either_and_does_not_import_the_other(tmp_path: Path, package: str, other: str) -> None:
     modules = output(TRAINS.format(package=package), folder=tmp_path).split()
     assert package in modules
@@ -132,7 +132,7 @@ IMPORTED_FIRST = "from lightning_lde import LDECallback"
 @pytest.mark.parametrize(
     ("package", "first", "then"),
     [
-        (PL, "", ""),
+        pytest.param(PL, "", "", marks=pytest.mark.slow),
         (LIGHTNING, IMPORTED_FIRST, ""),
         pytest.param(PL, IMPORTED_FIRST, "", marks=pytest.mark.slow),
         pytest.param(LIGHTNING, "", "", marks=pytest.mark.slow),

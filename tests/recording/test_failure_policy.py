@@ -344,6 +344,7 @@ def reaches(process: subprocess.Popen[str], step: int) -> None:
     assert process.stdout.readline() == f"step {step}\n"
 
 
+@pytest.mark.slow
 def test_a_lake_on_a_full_disk_gets_the_rest_when_there_is_room(small_disk: Path) -> None:
     process = start(LOCAL, str(small_disk / "lake"))
     reaches(process, 100)
@@ -392,6 +393,7 @@ def test_a_spool_that_is_full_for_a_while_costs_nothing(
     assert steps_of(Lake(lake_path)) == list(range(700))
 
 
+@pytest.mark.slow
 def test_a_full_disk_for_everything_is_said(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LDE_SPOOL_DIR", str(small_disk / "spool"))
     process = start(LOCAL, str(small_disk / "lake"))

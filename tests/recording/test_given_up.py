@@ -189,7 +189,9 @@ for step in range(10):
 
 
 @pytest.mark.s3
-@pytest.mark.parametrize("first", ["from lightning_lde import log", "atexit.register(time.sleep, 1.0)"])
+@pytest.mark.parametrize(
+    "first", ["from lightning_lde import log", pytest.param("atexit.register(time.sleep, 1.0)", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "end",
     [pytest.param("recorder.finish_segment('finished')", marks=pytest.mark.slow), "pass"],

@@ -284,6 +284,7 @@ def test_a_spool_file_that_died_at_its_birth_does_not_stop_every_sync(tmp_path: 
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_while_others_sync_is_on_the_disk(tmp_path: Path) -> None:
     stop = threading.Event()
 

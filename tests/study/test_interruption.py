@@ -93,6 +93,7 @@ Path(lake + ".away").rename(lake)
 """
 
 
+@pytest.mark.slow
 def test_what_finished_on_the_disk_alone_is_not_trained_again(lake_path: Path) -> None:
     lake = Lake(lake_path).create()
     datasets, settings = study_datasets(None, SMALL, names=["digits"])

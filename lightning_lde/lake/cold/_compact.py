@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -21,12 +20,13 @@ from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake.cold._absorbed import list_absorbed, listed, one_list
 from lightning_lde.lake.cold._commit import commit, delete_all
 from lightning_lde.lake.cold._delta import can_publish, has_logs, publish
-from lightning_lde.lake.cold._erased import is_erased, read_erased, without_erased
-from lightning_lde.lake.cold._files import LARGEST_FILE, write_files
+from lightning_lde.lake.cold._erased import is_erased, read_erased
+from lightning_lde.lake.cold._files import LARGEST_FILE
 from lightning_lde.lake.cold._lock import Lock, held
 from lightning_lde.lake.cold._manifest import ColdFile, Manifest, newest_manifest
-from lightning_lde.lake.cold._rows import SORTED_BY, sorted_rows
+from lightning_lde.lake.cold._rows import SORTED_BY
 from lightning_lde.lake.cold._settled import LEASE, SETTLED_AFTER, settled_writers
+from lightning_lde.lake.cold._shares import Share, Source, shares_of, write_shares
 from lightning_lde.lake.cold._vacuum import KEPT_FOR, vacuum
 from lightning_lde.lake.stores import Store
 from lightning_lde.schema import utc_now
@@ -169,21 +169,23 @@ class _Job:
                 continue
 
     def _absorb(self, batch: _Batch, *, is_sure: bool) -> None:
-        tables: dict[str, tuple[ColdFile, ...]] = dict(self.manifest.tables)
+        tables = dict(self.manifest.tables)
         made: list[ColdFile] = []
-        rows = dict.fromkeys(batch.tables, 0)
+        shares: list[Share] = []
+        for table, files in batch.tables.items():
+            kept, merged = _worth_merging(tables.get(table, ()), sum(batch.sizes[file.path] for file in files))
+            tables[table] = tuple(kept)
+            sources = [Source(one.first or "", one.path, one.size_bytes) for one in merged]
+            sources += [Source(one.writer, one.path, batch.sizes[one.path]) for one in files]
+            shares += shares_of(table, sources)
         try:
-            for table, files in batch.tables.items():
-                kept, merged = _worth_merging(tables.get(table, ()), sum(batch.sizes[file.path] for file in files))
-                starts = [*((one.first or "", one.path) for one in merged), *((one.writer, one.path) for one in files)]
-                for file in self._written(table, [path for _, path in sorted(starts)]):
-                    made.append(file)
-                    rows[table] += file.rows
-                kept += [file for file in made if file.table == table]
-                tables[table] = tuple(sorted(kept, key=lambda file: (file.first or "", file.path)))
+            write_shares(self._store, shares, self._erased, made.append)
         except Exception as error:
             self._give_up(batch, made)
             raise StoreError(f"cannot compact the lake at {self._store.url}: {error}") from error
+        for table in batch.tables:
+            cold = (*tables[table], *(file for file in made if file.table == table))
+            tables[table] = tuple(sorted(cold, key=lambda file: (file.first or "", file.path)))
         if not is_sure:
             self._give_up(batch, made)
         absorbed = list_absorbed(self._store, batch.all_files, utc_now())
@@ -191,7 +193,7 @@ class _Job:
             replace(self.manifest, tables=tables, absorbed=(*self.manifest.absorbed, absorbed)),
             [*(file.path for file in made), absorbed.path],
         )
-        self._count(batch, made, rows)
+        self._count(batch, made)
         self._lock.renew()
         self._tell(self._done)
 
@@ -201,19 +203,15 @@ class _Job:
             delete_all(self._store, [file.path for file in made])
             raise _WritersAtWorkError
 
-    def _written(self, table: str, paths: Sequence[str]) -> Iterator[ColdFile]:
-        with tempfile.TemporaryDirectory(prefix="lde-") as scratch:
-            rows = without_erased(sorted_rows(self._store, table, paths, scratch), self._erased)
-            yield from write_files(self._store, table, rows)
-
-    def _count(self, batch: _Batch, made: Sequence[ColdFile], rows: dict[str, int]) -> None:
+    def _count(self, batch: _Batch, made: Sequence[ColdFile]) -> None:
         done = self._done
         done.files_in += len(batch.all_files)
         done.files_left -= len(batch.all_files)
         done.bytes_in += sum(batch.sizes.values())
         done.files_out += len(made)
         done.bytes_out += sum(file.size_bytes for file in made)
-        for table, count in rows.items():
+        for table in batch.tables:
+            count = sum(file.rows for file in made if file.table == table)
             done.rows[table] = done.rows.get(table, 0) + count
 
     def merge_lists(self) -> None:

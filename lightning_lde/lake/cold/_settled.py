@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_lde.lake._layout import HotFile
 from lightning_lde.lake.stores import Store
@@ -16,6 +16,9 @@ LEASE = timedelta(hours=6)
 
 SETTLED_AFTER = timedelta(hours=24)
 """Silence after which a writer is taken for dead. Longer than the lease by far, since clocks differ."""
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def settled_writers(store: Store, files: Iterable[HotFile], *, now: datetime, silent_for: timedelta) -> set[str]:
@@ -124,10 +127,19 @@ def _last_states(store: Store, paths: list[str]) -> dict[str, _State]:
         format="parquet",
         filesystem=filesystem,
     )
-    rows = dataset.to_table(columns=["__filename", *columns])
+    rows = _last_of_each(dataset.to_table(columns=["__filename", *columns]), "__filename", ("segment", "revision"))
     states: dict[str, _State] = {}
     for file, *values in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-        state, path = _State(*values), places[file.lstrip("/")]
-        if path not in states or states[path][:2] < state[:2]:
-            states[path] = state
+        states[places[file.lstrip("/")]] = _State(*values)
     return states
+
+
+def _last_of_each(rows: pa.Table, group: str, order: tuple[str, ...]) -> pa.Table:
+    """Of rows that are equal in a column, the one that comes last in an order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ordered = rows.sort_by([(name, "ascending") for name in (group, *order)])
+    groups = ordered.column(group).combine_chunks()
+    ends = pc.not_equal(groups.slice(1), groups.slice(0, len(groups) - 1)) if len(groups) else pa.array([], pa.bool_())
+    return ordered.filter(pa.chunked_array([ends, pa.array([True] * bool(len(groups)), pa.bool_())]))
