@@ -22,6 +22,7 @@ from lightning_lde.schema import arrow_schema
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
 ROWS_AT_ONCE = 1 << 20
 """Rows that are put in order together, some 80 MB."""
@@ -42,47 +43,56 @@ def groups_of_points(store: Store, paths: Sequence[str], rows_per_group: int) ->
         paths: The files in the order of their runs.
         rows_per_group: Rows of a group, at most.
     """
-    parts = (part for source in _sources(store, paths) for part in _parts(source))
+    parts = (part for fragment in _fragments(store, paths) for part in _parts(fragment))
     for together in _together(parts):
         yield from grouped(_as_one(together), rows_per_group)
 
 
-def _sources(store: Store, paths: Sequence[str]) -> Iterator[Any]:
-    """What pyarrow opens for each file; from far away some are fetched ahead."""
+def _fragments(store: Store, paths: Sequence[str]) -> Iterator[ds.ParquetFileFragment]:
+    """Each file; from far away some are fetched ahead."""
     import pyarrow as pa
+    import pyarrow.dataset as ds
+    import pyarrow.fs as fs
 
+    words = ds.ParquetReadOptions(dictionary_columns=set(DICTIONARY_COLUMNS[_TABLE]))
+    kind = ds.ParquetFileFormat(read_options=words)
     if not paths or store.local_path(paths[0]) is not None:
-        yield from map(store.local_path, paths)
+        for path in paths:
+            yield kind.make_fragment(store.local_path(path), fs.LocalFileSystem())
         return
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(_READERS) as pool:
         for path in paths:
             while len(waiting) > _AHEAD or _bytes_of(waiting) > _BYTES_AHEAD:
-                yield pa.BufferReader(waiting.popleft().result())
+                yield kind.make_fragment(pa.BufferReader(waiting.popleft().result()))
             waiting.append(pool.submit(store.get, path))
         while waiting:
-            yield pa.BufferReader(waiting.popleft().result())
+            yield kind.make_fragment(pa.BufferReader(waiting.popleft().result()))
 
 
 def _bytes_of(waiting: Iterable[Future[bytes]]) -> int:
     return sum(len(one.result()) for one in waiting if one.done() and not one.exception())
 
 
-def _parts(source: Any) -> Iterator[pa.Table]:
+def _parts(fragment: ds.ParquetFileFragment) -> Iterator[pa.Table]:
     """A file's rows: of a large one some row groups at a time."""
-    import pyarrow.parquet as pq
+    import pyarrow as pa
 
-    with pq.ParquetFile(source, read_dictionary=list(DICTIONARY_COLUMNS[_TABLE])) as file:
-        groups: list[int] = []
-        rows = 0
-        for number in range(file.num_row_groups):
-            more = file.metadata.row_group(number).num_rows
-            if groups and rows + more > ROWS_AT_ONCE:
-                yield _completed(file.read_row_groups(groups, use_threads=False))
-                groups, rows = [], 0
-            groups.append(number)
-            rows += more
-        yield _completed(file.read_row_groups(groups, use_threads=False))
+    groups: list[int] = []
+    rows = 0
+    for group in fragment.row_groups:
+        if groups and rows + group.num_rows > ROWS_AT_ONCE:
+            yield _read(fragment, groups, pa.system_memory_pool())
+            groups, rows = [], 0
+        groups.append(group.id)
+        rows += group.num_rows
+    yield _read(fragment, groups, pa.system_memory_pool())
+
+
+def _read(fragment: ds.ParquetFileFragment, groups: list[int], pool: pa.MemoryPool) -> pa.Table:
+    part = fragment.subset(row_group_ids=groups)
+    # The system's allocator hands memory of this size out again as it is; Arrow's gets it anew, and cleared.
+    return _completed(part.to_table(use_threads=False, batch_size=ROWS_AT_ONCE, memory_pool=pool))
 
 
 def _completed(rows: pa.Table) -> pa.Table:
@@ -223,7 +233,7 @@ class _Columns:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        indices = pa.array(order)
+        indices, pool = pa.array(order), pa.system_memory_pool()
         found: list[pa.ChunkedArray] = []
         for column, is_one, is_as_before in zip(self._rows.columns, self._is_one, self._is_as_before, strict=True):
             if is_one:
@@ -231,7 +241,7 @@ class _Columns:
             elif is_as_before:
                 found.append(found[-1])
             else:
-                found.append(pc.take(column, indices, boundscheck=False))
+                found.append(pc.take(column, indices, boundscheck=False, memory_pool=pool))
         return pa.table(found, schema=self._rows.schema)
 
 
