@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.fewshot._adaptation import (
-    accuracy,
-    adapt,
-    adapted_at,
-    evaluation_mode,
-    query_loss,
-    trainable,
-)
 from lightning_lde.fewshot._backbones import describe_backbone, feature_dim
 from lightning_lde.fewshot._episodes import Episode
 from lightning_lde.fewshot._results import EpisodeResults
+from lightning_lde.fewshot.engine import (
+    InnerLoop,
+    accuracy,
+    adapted_at,
+    evaluation_mode,
+    meta_loss,
+    query_loss,
+    trainable,
+)
 
 __all__ = ["MAML"]
 
@@ -97,12 +98,10 @@ class MAML(pl.LightningModule):
             batch_idx: Not used.
         """
         self._check_batch(batch)
-        tasks = [self._task(episode) for episode in _unstack(batch)]
-        loss = torch.stack([loss for loss, _ in tasks]).mean()
-        right = torch.stack([right for _, right in tasks]).mean()
-        values = {"train/loss": loss.detach(), "train/accuracy": right}
-        self.log_dict(values, on_step=True, on_epoch=True, batch_size=len(tasks))
-        return loss
+        found = meta_loss(self, batch, self._inner())
+        values = {"train/loss": found.loss.detach(), "train/accuracy": found.accuracies.mean()}
+        self.log_dict(values, on_step=True, on_epoch=True, batch_size=len(found.losses))
+        return found.loss
 
     def validation_step(self, batch: Episode, batch_idx: int = 0) -> dict[str, Any]:
         """Return ``{"episodes": EpisodeResults}`` of a batch of tasks; see ``test_step``."""
@@ -124,18 +123,8 @@ class MAML(pl.LightningModule):
         """Return Adam over what is trainable."""
         return torch.optim.Adam(trainable(self).values(), lr=self.outer_lr)
 
-    def _task(self, episode: Episode) -> tuple[Tensor, Tensor]:
-        adapted = adapt(
-            self,
-            trainable(self),
-            episode.support_images,
-            episode.support_labels,
-            lr=self.inner_lr,
-            steps=self.inner_steps,
-            first_order=self.first_order,
-        )
-        loss, logits = query_loss(self, adapted, episode.query_images, episode.query_labels)
-        return loss, accuracy(logits.detach(), episode.query_labels)
+    def _inner(self) -> InnerLoop:
+        return InnerLoop(self.inner_steps, self.inner_lr, self.first_order)
 
     def _evaluate(self, batch: Episode, stage: Literal["val", "test"]) -> dict[str, Any]:
         self._check_batch(batch)
@@ -155,7 +144,7 @@ class MAML(pl.LightningModule):
             self,
             episode.support_images,
             episode.support_labels,
-            lr=self.inner_lr,
+            self._inner(),
             steps=self.eval_inner_steps,
         )
         for _, state in walk:

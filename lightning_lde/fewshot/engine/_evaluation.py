@@ -1,0 +1,66 @@
+"""Adaptation in evaluation: without traces, under any inference mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, adapt, trainable
+
+__all__ = ["adapted_at", "evaluation_mode"]
+
+
+def adapted_at(
+    model: nn.Module, images: Tensor, labels: Tensor, inner: InnerLoop, *, steps: Sequence[int]
+) -> Iterator[tuple[int, Parameters]]:
+    """Yield the model's state after each of several numbers of steps, in one walk and without traces.
+
+    The model's parameters and buffers are neither written nor given gradients.
+
+    Args:
+        model: Maps images to logits.
+        images: Support images, (ways * shots, C, H, W).
+        labels: Support labels, (ways * shots,).
+        inner: How the model adapts; its number of steps does not count here. Behind the last of its step lengths the
+            last one goes on.
+        steps: Numbers of steps, ascending.
+
+    Yields:
+        The number of steps, and the adapted parameters with copies of the buffers, by name.
+    """
+    buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
+    current, done = trainable(model), 0
+    for count in steps:
+        for step in range(done, count):
+            start = {name: value.detach().requires_grad_() for name, value in current.items()}
+            one = replace(inner, steps=1, first_order=True, step_weights=None, lr=_lr_at(inner, step))
+            [current] = adapt(model, start, images, labels, one, buffers=buffers)
+        done = count
+        yield count, {**{name: value.detach() for name, value in current.items()}, **buffers}
+
+
+def _lr_at(inner: InnerLoop, step: int) -> float | dict[str, Tensor]:
+    if isinstance(inner.lr, (int, float)):
+        return inner.lr
+    return {name: lr.detach()[min(step, len(lr) - 1)] if lr.ndim else lr.detach() for name, lr in inner.lr.items()}
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode with gradients allowed, and restore every module's mode after.
+
+    Lightning evaluates under ``torch.inference_mode``; that is left here, so that adaptation can take
+    gradients. Tensors made outside must be cloned inside before use.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,128 @@
+"""The inner loop: how a task changes the parameters of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lightning_lde.errors import ConfigurationError
+
+__all__ = ["InnerLoop", "Parameters", "accuracy", "adapt", "query_loss", "trainable"]
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """How a model adapts to a task: steps of gradient descent on the loss of the support set.
+
+    Args:
+        steps: Number of steps.
+        lr: Step length: a number, or by parameter name a tensor of shape () for all steps or (n,) for each of
+            ``steps`` <= n steps. Gradients flow into tensors that require one.
+        first_order: Treat each step's gradient as a constant (FOMAML).
+        adapted: Names of the parameters that change; None means all that are trainable.
+        step_weights: Weights of the query loss after each step, summing to one as a rule; None means the loss after the
+            last step alone.
+
+    Raises:
+        ConfigurationError: A number is out of range.
+
+    Source: Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, 2017; learned step lengths and losses of several steps:
+        Li et al., Meta-SGD, 2017, and Antoniou et al., How to train your MAML, 2019.
+    """
+
+    steps: int
+    lr: float | Mapping[str, Tensor]
+    first_order: bool = False
+    adapted: frozenset[str] | None = None
+    step_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigurationError(f"steps={self.steps}: an inner loop needs at least one step.")
+        if self.step_weights is not None and len(self.step_weights) != self.steps:
+            raise ConfigurationError(
+                f"step_weights has {len(self.step_weights)} weights for {self.steps} steps: give one for each step."
+            )
+
+    def lr_of(self, name: str, step: int) -> float | Tensor:
+        """Step length of a parameter in a step, which counts from 0."""
+        if isinstance(self.lr, (int, float)):
+            return self.lr
+        lr = self.lr[name]
+        return lr[step] if lr.ndim else lr
+
+    def learned(self) -> list[Tensor]:
+        """The step lengths that are learned, each once."""
+        if isinstance(self.lr, (int, float)):
+            return []
+        return list({id(lr): lr for lr in self.lr.values() if lr.requires_grad}.values())
+
+    def changes(self, parameters: Parameters) -> list[str]:
+        """Names of the parameters that a task changes, in the model's order."""
+        return [name for name in parameters if self.adapted is None or name in self.adapted]
+
+
+def trainable(model: nn.Module) -> Parameters:
+    """Return the parameters of a model that require a gradient, by name."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def query_loss(model: nn.Module, state: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean cross-entropy and logits of a model run with other parameters (and buffers)."""
+    logits: Tensor = functional_call(model, state, (images,))
+    return F.cross_entropy(logits, labels), logits
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the share of rows whose largest logit is at the label."""
+    return (logits.argmax(-1) == labels).float().mean()
+
+
+def adapt(
+    model: nn.Module,
+    parameters: Parameters,
+    images: Tensor,
+    labels: Tensor,
+    inner: InnerLoop,
+    *,
+    buffers: Parameters | None = None,
+) -> list[Parameters]:
+    """Take steps of gradient descent on a support set: theta <- theta - lr * grad L(theta).
+
+    Args:
+        model: Maps images to logits.
+        parameters: Where to start; they are not changed.
+        images: Support images, (ways * shots, C, H, W).
+        labels: Support labels, (ways * shots,).
+        inner: The steps.
+        buffers: Buffers to run with in place of the model's own.
+
+    Returns:
+        The parameters after each step, still functions of ``parameters`` and of learned step lengths.
+    """
+    changed = inner.changes(parameters)
+    walk: list[Parameters] = []
+    current = parameters
+    for step in range(inner.steps):
+        loss, _ = query_loss(model, {**current, **(buffers or {})}, images, labels)
+        slopes = torch.autograd.grad(loss, [current[name] for name in changed], create_graph=not inner.first_order)
+        moved = {
+            name: current[name] - inner.lr_of(name, step) * slope for name, slope in zip(changed, slopes, strict=True)
+        }
+        current = {**current, **moved}
+        walk.append(current)
+    return walk
+
+
+def weighted(inner: InnerLoop, losses: Sequence[Tensor]) -> Tensor:
+    """The loss that training minimises, of the losses after each step or after the last one."""
+    if inner.step_weights is None:
+        return losses[-1]
+    return torch.stack([loss * weight for loss, weight in zip(losses, inner.step_weights, strict=True)]).sum()

@@ -1,0 +1,98 @@
+"""The loss that meta-training minimises, task by task, so that memory is that of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lightning_lde.fewshot._episodes import Episode
+from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, adapt, query_loss, trainable, weighted
+
+__all__ = ["MetaLoss", "meta_loss"]
+
+
+class MetaLoss(NamedTuple):
+    """What a batch of tasks came to.
+
+    Attributes:
+        loss: Scalar, the mean over tasks; its gradient by the model's parameters and learned step lengths is the
+            meta-gradient.
+        losses: (tasks,), query loss after the last step, without gradient.
+        accuracies: (tasks,), share of query images classified rightly after the last step, 0 to 1.
+    """
+
+    loss: Tensor
+    losses: Tensor
+    accuracies: Tensor
+
+
+def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop) -> MetaLoss:
+    """Return the mean query loss of tasks after adaptation, ready for ``backward``.
+
+    Tasks are worked through one after the other, and each one's part of the gradient is known before the next begins;
+    ``backward`` hands the sum on. So accumulation, clipping, schedulers and DDP see an ordinary loss.
+
+    Args:
+        model: Maps images to logits.
+        batch: Episodes stacked along a leading task dimension.
+        inner: How the model adapts.
+    """
+    parameters = trainable(model)
+    learned = inner.learned()
+    sources = [*parameters.values(), *learned]
+    found = _over_tasks(model, parameters, sources, batch, inner)
+    loss = found.loss
+    if torch.is_grad_enabled():
+        loss = _Known.apply(found.loss, found.slopes, *sources)  # type: ignore[no-untyped-call]
+    return MetaLoss(loss, found.losses, found.accuracies)
+
+
+class _Found(NamedTuple):
+    loss: Tensor
+    slopes: list[Tensor]
+    losses: Tensor
+    accuracies: Tensor
+
+
+class _Known(torch.autograd.Function):
+    """A loss whose gradient is known already."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, slopes: Sequence[Tensor], *sources: Tensor) -> Tensor:
+        ctx.slopes = slopes
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *of_loss: Tensor) -> Any:
+        return (None, None, *(of_loss[0].to(slope.dtype) * slope for slope in ctx.slopes))
+
+
+def _over_tasks(
+    model: nn.Module, parameters: Parameters, sources: Sequence[Tensor], batch: Episode, inner: InnerLoop
+) -> _Found:
+    n_tasks = len(batch.index)
+    slopes = [torch.zeros_like(source) for source in sources]
+    total, losses, accuracies = [], [], []
+    for task in range(n_tasks):
+        support, query = (batch.support_images[task], batch.support_labels[task]), batch[2:4]
+        images, labels = query[0][task], query[1][task]
+        with torch.enable_grad():
+            walk = adapt(model, parameters, *support, inner)
+            scored = [query_loss(model, state, images, labels) for state in _scored(walk, inner)]
+            loss = weighted(inner, [each for each, _ in scored])
+            parts = torch.autograd.grad(loss, sources, allow_unused=True)
+        for slope, part in zip(slopes, parts, strict=True):
+            if part is not None:
+                slope.add_(part, alpha=1 / n_tasks)
+        total.append(loss.detach())
+        losses.append(scored[-1][0].detach())
+        accuracies.append(accuracy(scored[-1][1].detach(), labels))
+    return _Found(torch.stack(total).mean(), slopes, torch.stack(losses), torch.stack(accuracies))
+
+
+def _scored(walk: Sequence[Parameters], inner: InnerLoop) -> Sequence[Parameters]:
+    """The states whose query loss counts."""
+    return walk if inner.step_weights is not None else walk[-1:]
