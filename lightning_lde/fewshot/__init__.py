@@ -1,6 +1,5 @@
 """Few-shot learning: data sets split by class, episodes, backbones, MAML and pretraining."""
 
-from lightning_lde.fewshot._backbones import Conv4
 from lightning_lde.fewshot._characters import (
     CHARACTER_SETS,
     character_set,
@@ -14,10 +13,12 @@ from lightning_lde.fewshot._maml import MAML
 from lightning_lde.fewshot._packs import load_pack, load_packs
 from lightning_lde.fewshot._pretraining import Pretraining
 from lightning_lde.fewshot._results import EpisodeResults
+from lightning_lde.fewshot.backbones import MLP, Conv4, ResNet12
 
 __all__ = [
     "CHARACTER_SETS",
     "MAML",
+    "MLP",
     "ClassificationSplit",
     "Conv4",
     "Episode",
@@ -25,6 +26,7 @@ __all__ = [
     "Episodes",
     "FewShotDataset",
     "Pretraining",
+    "ResNet12",
     "character_set",
     "character_sets",
     "demo_sets",

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.fewshot._backbones import describe_backbone, feature_dim
 from lightning_lde.fewshot._episodes import Episode
 from lightning_lde.fewshot._results import EpisodeResults
+from lightning_lde.fewshot.backbones import describe_backbone, feature_dim
 from lightning_lde.fewshot.engine import (
     InnerLoop,
     accuracy,

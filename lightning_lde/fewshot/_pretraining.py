@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot._backbones import describe_backbone, feature_dim
 from lightning_lde.fewshot._episodes import Episode
 from lightning_lde.fewshot._maml import check_batch
 from lightning_lde.fewshot._results import EpisodeResults
+from lightning_lde.fewshot.backbones import describe_backbone, feature_dim
 from lightning_lde.fewshot.engine import accuracy, evaluation_mode, trainable
 
 __all__ = ["Pretraining"]

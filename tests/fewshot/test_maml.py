@@ -210,6 +210,7 @@ def test_hyper_parameters_describe_the_backbone_and_survive_a_checkpoint(tmp_pat
         "width": 8,
         "image_size": 28,
         "norm_statistics": "batch",
+        "parameters": 1864,
     }
     assert model.hparams["backbone"] == wanted
     assert model.hparams_initial["backbone"] == wanted
