@@ -10,8 +10,11 @@ from lightning_lde.fewshot._characters import (
 from lightning_lde.fewshot._data import FewShotDataset
 from lightning_lde.fewshot._episodes import ClassificationSplit, Episode, Episodes
 from lightning_lde.fewshot._maml import MAML
+from lightning_lde.fewshot._metrics import MeanWithInterval
 from lightning_lde.fewshot._packs import load_pack, load_packs
 from lightning_lde.fewshot._pretraining import Pretraining
+from lightning_lde.fewshot._protonet import ProtoNet
+from lightning_lde.fewshot._reptile import Reptile
 from lightning_lde.fewshot._results import EpisodeResults
 from lightning_lde.fewshot.backbones import MLP, Conv4, ResNet12
 
@@ -25,7 +28,10 @@ __all__ = [
     "EpisodeResults",
     "Episodes",
     "FewShotDataset",
+    "MeanWithInterval",
     "Pretraining",
+    "ProtoNet",
+    "Reptile",
     "ResNet12",
     "character_set",
     "character_sets",

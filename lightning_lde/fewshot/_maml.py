@@ -1,60 +1,66 @@
-"""MAML, first and higher order, as a Lightning module that trains and tests on episodes."""
+"""MAML and its kin (ANIL, BOIL, Meta-SGD, MAML++) as a Lightning module that trains and tests on episodes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightning_lde.errors import ConfigurationError, DataError
+from lightning_lde.fewshot._adapting import Adapting, Adapts
 from lightning_lde.fewshot._episodes import Episode
-from lightning_lde.fewshot._results import EpisodeResults
-from lightning_lde.fewshot.backbones import describe_backbone, feature_dim
-from lightning_lde.fewshot.engine import (
-    InnerLoop,
-    accuracy,
-    adapted_at,
-    evaluation_mode,
-    meta_loss,
-    query_loss,
-    trainable,
-)
+from lightning_lde.fewshot._episodic import Schedule
+from lightning_lde.fewshot._step_lengths import LearnedLR
+from lightning_lde.fewshot.backbones import describe_backbone
+from lightning_lde.fewshot.engine import meta_loss
 
 __all__ = ["MAML"]
 
+_NAMES = {"all": "maml", "head": "anil", "body": "boil"}
 
-class MAML(pl.LightningModule):
+
+class MAML(Adapting):
     """Model-agnostic meta-learning with a linear head that is part of what is adapted.
 
     Training minimises the mean over tasks of the query loss after ``inner_steps`` steps of gradient
     descent on the support set. Validation and test adapt without side effects: weights, buffers,
     gradients and random state stay as they are, under any inference mode of the Trainer.
 
+    Variants, which may be combined: ANIL (``adapts="head"``), BOIL (``adapts="body"``), step lengths learned for each
+    parameter tensor (``learn_inner_lr="per_layer"``, Meta-SGD with one number a tensor) and for each step
+    (``"per_layer_and_step"``, MAML++), and MAML++'s loss over all steps, annealed (``multi_step_loss``).
+
     Logged: ``train/loss``, ``train/accuracy``, and for stage val or test and each number of steps k
-    ``test/loss_k_steps``, ``test/accuracy_k_steps``.
+    ``test/loss_k_steps``, ``test/accuracy_k_steps``, each also with ``_ci95``: half its 95 % interval over tasks.
 
     Args:
         backbone: Module with an attribute ``feature_dim``, such as ``Conv4``.
         ways: Classes of a task.
-        inner_lr: Step length of the adaptation.
+        inner_lr: Step length of the adaptation; where step lengths are learned, their first value.
         inner_steps: Steps of the adaptation in training.
         first_order: Leave out the derivatives of the inner gradients (FOMAML).
         outer_lr: Learning rate of Adam.
         eval_inner_steps: Numbers of steps after which a validation or test task is scored.
+        adapts: What a task changes: "all", "head" (ANIL) or "body" (BOIL).
+        learn_inner_lr: "no", "per_layer" or "per_layer_and_step". Beyond the last learned step its length goes on.
+        multi_step_loss: Outer steps during which the losses after all inner steps count, less and less; 0 for none.
+        schedule: Of the outer learning rate: "constant", or "cosine" down to 0 over the whole training.
 
     Raises:
-        ConfigurationError: A setting cannot work.
+        ConfigurationError: A setting cannot work, or at the first batch: the backbone cannot be adapted.
+        DataError: At the first batch: tasks do not fit the model.
 
-    Source: Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, 2017, algorithm 2.
+    Source: Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, 2017, algorithm 2; Raghu et al., Rapid Learning or
+        Feature Reuse (ANIL), 2020; Oh et al., BOIL, 2021; Li et al., Meta-SGD, 2017; Antoniou et al., How to train your
+        MAML, 2019.
 
     Example:
         >>> from lightning_lde.fewshot import Conv4
         >>> model = MAML(Conv4(width=8), ways=5, first_order=True)
         >>> model.method, model.hparams["backbone"]["width"]
         ('maml-first-order', 8)
+        >>> MAML(Conv4(width=8), ways=5, adapts="head", learn_inner_lr="per_layer").method
+        'anil-higher-order+per-layer'
     """
 
     def __init__(
@@ -67,28 +73,35 @@ class MAML(pl.LightningModule):
         first_order: bool = False,
         outer_lr: float = 3e-3,
         eval_inner_steps: Sequence[int] = (5, 10),
+        adapts: Adapts = "all",
+        learn_inner_lr: LearnedLR = "no",
+        multi_step_loss: int = 0,
+        schedule: Schedule = "constant",
     ) -> None:
-        super().__init__()
-        features = feature_dim(backbone)
-        _check(ways, inner_lr, inner_steps, outer_lr, eval_inner_steps)
+        super().__init__(
+            backbone,
+            ways=ways,
+            inner_lr=inner_lr,
+            inner_steps=inner_steps,
+            first_order=first_order,
+            eval_inner_steps=eval_inner_steps,
+            adapts=adapts,
+            learn_inner_lr=learn_inner_lr,
+            multi_step_loss=multi_step_loss,
+            optimizer=torch.optim.Adam,
+            outer_lr=outer_lr,
+            schedule=schedule,
+        )
         self.save_hyperparameters(ignore=["backbone"])
         self.save_hyperparameters({"backbone": describe_backbone(backbone)})
-        self.backbone = backbone
-        self.head = nn.Linear(features, ways)
-        self.ways = ways
-        self.inner_lr, self.inner_steps = inner_lr, inner_steps
-        self.first_order, self.outer_lr = first_order, outer_lr
-        self.eval_inner_steps = tuple(sorted(set(eval_inner_steps)))
+        order = "first" if first_order else "higher"
+        learned = "" if learn_inner_lr == "no" else f"+{learn_inner_lr.replace('_', '-')}"
+        self._method = f"{_NAMES[adapts]}-{order}-order{learned}{'+multi-step' if multi_step_loss else ''}"
 
     @property
     def method(self) -> str:
         """Name under which results are recorded."""
-        return "maml-first-order" if self.first_order else "maml-higher-order"
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, ways) of images (N, C, H, W) before any adaptation."""
-        logits: Tensor = self.head(self.backbone(images))
-        return logits
+        return self._method
 
     def training_step(self, batch: Episode, batch_idx: int = 0) -> Tensor:
         """Return the mean over tasks of the query loss after adaptation.
@@ -97,100 +110,7 @@ class MAML(pl.LightningModule):
             batch: Episodes stacked along a leading task dimension.
             batch_idx: Not used.
         """
-        self._check_batch(batch)
-        found = meta_loss(self, batch, self._inner())
-        values = {"train/loss": found.loss.detach(), "train/accuracy": found.accuracies.mean()}
-        self.log_dict(values, on_step=True, on_epoch=True, batch_size=len(found.losses))
+        self.check_tasks(batch, training=True)
+        found = meta_loss(self.network, batch, self.inner_loop())
+        self.log_training(found.losses.mean(), found.accuracies.mean(), count=len(found.losses))
         return found.loss
-
-    def validation_step(self, batch: Episode, batch_idx: int = 0) -> dict[str, Any]:
-        """Return ``{"episodes": EpisodeResults}`` of a batch of tasks; see ``test_step``."""
-        return self._evaluate(batch, "val")
-
-    def test_step(self, batch: Episode, batch_idx: int = 0) -> dict[str, Any]:
-        """Adapt to each task and score it at each of ``eval_inner_steps``.
-
-        Args:
-            batch: Episodes stacked along a leading task dimension.
-            batch_idx: Not used.
-
-        Returns:
-            ``{"episodes": EpisodeResults}`` with one entry per task and number of steps.
-        """
-        return self._evaluate(batch, "test")
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam over what is trainable."""
-        return torch.optim.Adam(trainable(self).values(), lr=self.outer_lr)
-
-    def _inner(self) -> InnerLoop:
-        return InnerLoop(self.inner_steps, self.inner_lr, self.first_order)
-
-    def _evaluate(self, batch: Episode, stage: Literal["val", "test"]) -> dict[str, Any]:
-        self._check_batch(batch)
-        with evaluation_mode(self):
-            episodes = _unstack(Episode(*(field.clone() for field in batch)))
-            scores = torch.stack([self._scores(episode) for episode in episodes])
-        for place, steps in enumerate(self.eval_inner_steps):
-            loss, right = scores[:, place].mean(0)
-            values = {f"{stage}/loss_{steps}_steps": loss, f"{stage}/accuracy_{steps}_steps": right}
-            self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(scores))
-        return {"episodes": self._results(batch, scores)}
-
-    def _scores(self, episode: Episode) -> Tensor:
-        """Return query loss and accuracy at each of ``eval_inner_steps``, shape (settings, 2)."""
-        rows = []
-        walk = adapted_at(
-            self,
-            episode.support_images,
-            episode.support_labels,
-            self._inner(),
-            steps=self.eval_inner_steps,
-        )
-        for _, state in walk:
-            with torch.no_grad():
-                loss, logits = query_loss(self, state, episode.query_images, episode.query_labels)
-                rows.append(torch.stack([loss, accuracy(logits, episode.query_labels)]))
-        return torch.stack(rows)
-
-    def _results(self, batch: Episode, scores: Tensor) -> EpisodeResults:
-        tasks, settings = scores.shape[:2]
-        return EpisodeResults(
-            method=self.method,
-            index=[index for index in batch.index.tolist() for _ in range(settings)],
-            classes=[list(classes) for classes in batch.classes.tolist() for _ in range(settings)],
-            ways=self.ways,
-            shots=batch.support_labels.shape[1] // self.ways,
-            queries=batch.query_labels.shape[1] // self.ways,
-            inner_steps=[*self.eval_inner_steps] * tasks,
-            loss=scores[..., 0].flatten().tolist(),
-            accuracy=scores[..., 1].flatten().tolist(),
-        )
-
-    def _check_batch(self, batch: Episode) -> None:
-        check_batch(batch, ways=self.ways)
-
-
-def check_batch(batch: Episode, *, ways: int | None = None) -> None:
-    """Refuse a batch that is not made of stacked episodes with the expected number of ways."""
-    if not isinstance(batch, Episode) or batch.support_images.ndim != 5:
-        raise DataError(
-            f"batch is a {type(batch).__name__}; expected an Episode with a leading task dimension: "
-            "use DataLoader(Episodes(...), batch_size=...)."
-        )
-    if ways is not None and batch.classes.shape[1] != ways:
-        raise DataError(f"episodes have {batch.classes.shape[1]} ways, the model has {ways}: make them equal.")
-
-
-def _unstack(batch: Episode) -> list[Episode]:
-    return [Episode(*fields) for fields in zip(*batch, strict=True)]
-
-
-def _check(ways: int, inner_lr: float, inner_steps: int, outer_lr: float, evaluate: Sequence[int]) -> None:
-    if ways < 2 or inner_steps < 1 or inner_lr <= 0 or outer_lr <= 0:
-        raise ConfigurationError(
-            f"ways={ways}, inner_steps={inner_steps}, inner_lr={inner_lr}, outer_lr={outer_lr}: expected "
-            "at least 2 ways, at least 1 inner step and positive learning rates."
-        )
-    if not evaluate or min(evaluate) < 0:
-        raise ConfigurationError(f"eval_inner_steps={evaluate!r}: expected numbers of steps, such as (5, 10).")

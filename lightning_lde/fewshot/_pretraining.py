@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
 
-import numpy as np
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
+from lightning_lde.fewshot._batches import check_values, unstack
 from lightning_lde.fewshot._episodes import Episode
-from lightning_lde.fewshot._maml import check_batch
-from lightning_lde.fewshot._results import EpisodeResults
-from lightning_lde.fewshot.backbones import describe_backbone, feature_dim
-from lightning_lde.fewshot.engine import accuracy, evaluation_mode, trainable
+from lightning_lde.fewshot._episodic import EpisodicModule, Schedule
+from lightning_lde.fewshot._features import prototypes, task_features
+from lightning_lde.fewshot._functional import check_adaptable, check_shapes
+from lightning_lde.fewshot._heads import (
+    Head,
+    UnitClassifier,
+    check_heads,
+    logistic_regression,
+    nearest_centroid,
+    score,
+)
+from lightning_lde.fewshot._results import TaskScore
+from lightning_lde.fewshot.backbones import describe_backbone
+from lightning_lde.fewshot.engine import InnerLoop, accuracy, adapted_at, query_loss, trainable
 
 __all__ = ["Pretraining"]
 
 
-class Pretraining(pl.LightningModule):
-    """Classification of all training classes, then a logistic regression per task on frozen features.
+class Pretraining(EpisodicModule):
+    """Classification of all training classes, then a classifier per task on what was learned.
 
-    In validation and test the backbone stands in eval mode without gradients; support and query
-    features are computed apart and scaled to unit L2 norm, as Tian et al. do; scikit-learn's
-    LogisticRegression (lbfgs, L2) is fitted to the support set. Use a backbone with
-    ``norm_statistics="running"``, so that features belong to the image alone.
+    In validation and test the backbone stands in eval mode; features are scaled to unit L2 norm, as Tian et al. do. Use
+    a backbone with ``norm_statistics="running"``, so that features belong to the image alone. The heads:
 
-    Logged: ``train/loss``, ``train/accuracy``, ``val/…`` or ``test/loss`` and ``…/accuracy``.
+    * "logistic-regression": scikit-learn's LogisticRegression (lbfgs, L2) fitted to the support set.
+    * "nearest-centroid": minus the squared distance to the mean feature of each class.
+    * "fine-tuning": a linear head that starts as the nearest centroid, then gradient descent on the support set for it
+      and the backbone together; without traces, and without moving batch norm's statistics.
+
+    With several heads, each gives rows of its own, and the names of metrics end in the head's.
+
+    Logged: ``train/loss``, ``train/accuracy``, ``val/…`` or ``test/loss`` and ``…/accuracy``, the latter also with
+    ``_ci95``: half the 95 % interval over tasks.
 
     Args:
         backbone: Module with an attribute ``feature_dim``, such as ``Conv4``.
@@ -36,19 +51,22 @@ class Pretraining(pl.LightningModule):
         lr: Learning rate of Adam.
         weight_decay: Weight decay of Adam.
         l2: Inverse strength of the L2 penalty of the logistic regression, scikit-learn's C.
+        head: One of the heads, or several.
+        fine_tuning_lr: Step length of fine-tuning.
+        fine_tuning_steps: Numbers of steps after which fine-tuning is scored.
+        schedule: Of the learning rate: "constant", or "cosine" down to 0 over the whole training.
 
     Raises:
         ConfigurationError: A setting cannot work.
 
-    Source: Tian et al., Rethinking Few-Shot Image Classification (RFS), 2020.
+    Source: Tian et al., Rethinking Few-Shot Image Classification (RFS), 2020; Wang et al., SimpleShot, 2019; Dhillon et
+        al., A Baseline for Few-Shot Image Classification, 2020.
 
     Example:
         >>> from lightning_lde.fewshot import Conv4
         >>> Pretraining(Conv4(width=8, norm_statistics="running"), n_classes=64).hparams["l2"]
         1.0
     """
-
-    method = "pretraining+logistic-regression"
 
     def __init__(
         self,
@@ -58,22 +76,33 @@ class Pretraining(pl.LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         l2: float = 1.0,
+        head: Head | Sequence[Head] = "logistic-regression",
+        fine_tuning_lr: float = 0.1,
+        fine_tuning_steps: Sequence[int] = (10,),
+        schedule: Schedule = "constant",
     ) -> None:
-        super().__init__()
-        features = feature_dim(backbone)
-        if n_classes < 2 or lr <= 0 or weight_decay < 0 or l2 <= 0:
+        super().__init__(
+            backbone, ways=None, optimizer=torch.optim.Adam, lr=lr, weight_decay=weight_decay, schedule=schedule
+        )
+        if n_classes < 2 or lr <= 0 or l2 <= 0:
             raise ConfigurationError(
-                f"n_classes={n_classes}, lr={lr}, weight_decay={weight_decay}, l2={l2}: expected at least "
-                "2 classes, positive lr and l2, and no negative weight decay."
+                f"n_classes={n_classes}, lr={lr}, l2={l2}: expected at least 2 classes, positive lr and l2."
             )
+        if fine_tuning_lr <= 0 or not fine_tuning_steps or min(fine_tuning_steps) < 0:
+            raise ConfigurationError(
+                f"fine_tuning_lr={fine_tuning_lr}, fine_tuning_steps={fine_tuning_steps!r}: expected a positive step "
+                "length, and numbers of steps, such as (10,)."
+            )
+        self.heads: tuple[str, ...] = (head,) if isinstance(head, str) else tuple(head)
+        check_heads(self.heads)
         self.save_hyperparameters(ignore=["backbone"])
         self.save_hyperparameters({"backbone": describe_backbone(backbone)})
-        self.backbone = backbone
-        self.head = nn.Linear(features, n_classes)
+        self.head = nn.Linear(self.feature_length, n_classes)
         self.lr, self.weight_decay, self.l2 = lr, weight_decay, l2
+        self.fine_tuning_lr, self.fine_tuning_steps = fine_tuning_lr, tuple(sorted(set(fine_tuning_steps)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, n_classes) of images (N, C, H, W)."""
+        """Return logits (N, n_classes) of images (N, ...)."""
         logits: Tensor = self.head(self.backbone(images))
         return logits
 
@@ -87,63 +116,55 @@ class Pretraining(pl.LightningModule):
         images, labels = batch
         logits = self(images)
         loss = F.cross_entropy(logits, labels)
-        values = {"train/loss": loss.detach(), "train/accuracy": accuracy(logits.detach(), labels)}
-        self.log_dict(values, on_step=True, on_epoch=True, batch_size=len(labels))
+        self.log_training(loss, accuracy(logits.detach(), labels), count=len(labels))
         return loss
 
-    def validation_step(self, batch: Episode, batch_idx: int = 0) -> dict[str, Any]:
-        """Return ``{"episodes": EpisodeResults}`` of a batch of tasks; see ``test_step``."""
-        return self._evaluate(batch, "val")
+    def check_first(self, batch: Episode, *, training: bool) -> None:
+        """Look closely at a first batch: labels, shapes, and for fine-tuning whether the network can be adapted."""
+        check_values(batch)
+        images, labels = batch.support_images[0].clone(), batch.support_labels[0].clone()
+        check_shapes(self.backbone, images)
+        if "fine-tuning" in self.heads:
+            network = self._starting(images, labels, batch.classes.shape[1])
+            check_adaptable(network, images, labels, adapted=trainable(network), higher_order=False, may_write=True)
 
-    def test_step(self, batch: Episode, batch_idx: int = 0) -> dict[str, Any]:
-        """Fit a logistic regression to each task's support features and score its query set.
+    def score_tasks(self, batch: Episode) -> list[list[TaskScore]]:
+        """Fit each head to each task's support set and score its query set."""
+        with torch.no_grad():
+            support, query = (F.normalize(each, dim=2) for each in task_features(self.backbone, batch))
+        tasks = unstack(batch)
+        return [self._score(*each) for each in zip(tasks, support, query, strict=True)]
 
-        Args:
-            batch: Episodes stacked along a leading task dimension.
-            batch_idx: Not used.
+    def _score(self, task: Episode, support: Tensor, query: Tensor) -> list[TaskScore]:
+        labels, targets, scores = task.support_labels, task.query_labels, []
+        for head in self.heads:
+            if head == "fine-tuning":
+                scores += self._fine_tuned(task)
+                continue
+            if head == "logistic-regression":
+                logits = logistic_regression(support, labels, query, l2=self.l2)
+            else:
+                logits = nearest_centroid(support, labels, query, ways=len(task.classes))
+            scores.append(score(f"pretraining+{head}", self._label(head), None, logits, targets))
+        return scores
 
-        Returns:
-            ``{"episodes": EpisodeResults}`` with one entry per task, ``inner_steps`` None.
-        """
-        return self._evaluate(batch, "test")
+    def _fine_tuned(self, task: Episode) -> list[TaskScore]:
+        support, scores = (task.support_images, task.support_labels), []
+        network = self._starting(*support, len(task.classes))
+        inner = InnerLoop(1, self.fine_tuning_lr, first_order=True)
+        for count, state in adapted_at(network, *support, inner, steps=self.fine_tuning_steps):
+            with torch.no_grad():
+                _, logits = query_loss(network, state, task.query_images, task.query_labels)
+            several = len(self.fine_tuning_steps) > 1
+            label = "_".join(filter(None, (self._label("fine-tuning"), f"{count}_steps" if several else "")))
+            scores.append(score("pretraining+fine-tuning", label, count, logits, task.query_labels))
+        return scores
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam over what is trainable."""
-        return torch.optim.Adam(trainable(self).values(), lr=self.lr, weight_decay=self.weight_decay)
+    def _starting(self, images: Tensor, labels: Tensor, ways: int) -> UnitClassifier:
+        with torch.no_grad():
+            features = F.normalize(self.backbone(images), dim=1)
+            centroids = prototypes(features[None], labels[None], ways)[0]
+        return UnitClassifier(self.backbone, centroids).train(self.backbone.training)
 
-    def _evaluate(self, batch: Episode, stage: Literal["val", "test"]) -> dict[str, Any]:
-        check_batch(batch)
-        with evaluation_mode(self.backbone), torch.no_grad():
-            scores = [self._score(*fields) for fields in zip(*batch[:4], strict=True)]
-        loss, right = (list(column) for column in zip(*scores, strict=True))
-        values = {f"{stage}/loss": float(np.mean(loss)), f"{stage}/accuracy": float(np.mean(right))}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(scores))
-        return {"episodes": self._results(batch, loss, right)}
-
-    def _score(self, support: Tensor, labels: Tensor, query: Tensor, targets: Tensor) -> tuple[float, float]:
-        """Return log loss and accuracy on one task's query set."""
-        from sklearn.linear_model import LogisticRegression
-
-        classifier = LogisticRegression(C=self.l2, max_iter=1000)
-        classifier.fit(self._features(support), labels.cpu().numpy())
-        log_probability = torch.from_numpy(classifier.predict_log_proba(self._features(query)))
-        wanted = targets.cpu()
-        return float(F.nll_loss(log_probability, wanted)), float(accuracy(log_probability, wanted))
-
-    def _features(self, images: Tensor) -> Any:
-        features = self.backbone(images.clone())
-        return F.normalize(features, dim=1).double().cpu().numpy()
-
-    def _results(self, batch: Episode, loss: list[float], right: list[float]) -> EpisodeResults:
-        ways = batch.classes.shape[1]
-        return EpisodeResults(
-            method=self.method,
-            index=batch.index.tolist(),
-            classes=batch.classes.tolist(),
-            ways=ways,
-            shots=batch.support_labels.shape[1] // ways,
-            queries=batch.query_labels.shape[1] // ways,
-            inner_steps=[None] * len(loss),
-            loss=loss,
-            accuracy=right,
-        )
+    def _label(self, head: str) -> str:
+        return head.replace("-", "_") if len(self.heads) > 1 else ""

@@ -15,18 +15,19 @@ def episode_rows(
     Args:
         run: The run's present state.
         results: Columns of equal length: ``index``, ``classes``, ``inner_steps``, ``loss``, ``accuracy``, and the
-            words and numbers ``method``, ``ways``, ``shots``, ``queries`` that hold for all.
+            numbers ``ways``, ``shots``, ``queries`` that hold for all, as may ``method``, or it is one more column.
         dataset: What the tasks were drawn from; its ``episode_id(index)`` names a task by content.
         config: The use of the data set that the tasks belong to.
         weights_id: The fingerprint of the weights that were evaluated, None where it is not known.
     """
     name_of = getattr(dataset, "episode_id", str)
+    methods = [results.method] * len(results.index) if isinstance(results.method, str) else results.method
     return [
         Episode(
             run_id=run.run_id,
             segment=run.segment,
             episode_id=name_of(index),
-            method=results.method,
+            method=method,
             weights_id=weights_id,
             dataset_config_id=config.dataset_config_id if config else None,
             dataset_id=config.dataset_id if config else None,
@@ -40,7 +41,7 @@ def episode_rows(
             loss=loss,
             accuracy=accuracy,
         )
-        for index, classes, inner_steps, loss, accuracy in zip(
-            results.index, results.classes, results.inner_steps, results.loss, results.accuracy, strict=True
+        for method, index, classes, inner_steps, loss, accuracy in zip(
+            methods, results.index, results.classes, results.inner_steps, results.loss, results.accuracy, strict=True
         )
     ]

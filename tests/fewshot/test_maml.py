@@ -180,7 +180,8 @@ def test_testing_leaves_no_trace_and_repeats(
     assert before.keys() == after.keys()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     logged, results = runs[0]
-    assert set(logged) == {f"test/{what}_{k}_steps" for what in ("loss", "accuracy") for k in (1, 3)}
+    names = {f"test/{what}_{k}_steps" for what in ("loss", "accuracy") for k in (1, 3)}
+    assert set(logged) == names | {f"{name}_ci95" for name in names}
     assert [one.index for one in results] == [[0, 0, 1, 1], [2, 2]]
     mean = sum(one for part in results for one in part.accuracy[1::2]) / 3
     assert logged["test/accuracy_3_steps"] == pytest.approx(mean)

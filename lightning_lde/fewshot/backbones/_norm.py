@@ -8,7 +8,8 @@ Normalisation, ``norm_statistics``:
 * ``"running"``: ordinary batch norm, batch statistics in train mode and running ones in eval mode. It suits
   pretraining and prototypes, whose features should belong to the image alone. Meta-training refuses it: each inner step
   would write the statistics.
-* ``"group"``: group norm over at most 8 groups. No statistics at all, and features belong to the image alone.
+* ``"group"``: group norm, in at most 8 groups of at least 4 channels, in one group for vectors (layer norm). No
+  statistics at all, and features belong to the image alone.
 * ``"none"``: no normalisation.
 
 In front of a batch norm a layer has no bias: it would be taken out again, and its gradient is zero.
@@ -33,6 +34,7 @@ Norm = Literal["batch", "running", "group", "none"]
 NORMS: tuple[str, ...] = get_args(Norm)
 
 _MAX_GROUPS = 8
+_LEAST_CHANNELS = 4
 
 
 def check_norm(norm: str) -> None:
@@ -54,14 +56,15 @@ def norm_2d(norm: str, channels: int) -> nn.Module:
     """The norm behind a convolution, for inputs (N, channels, H, W)."""
     if norm in ("batch", "running"):
         return nn.BatchNorm2d(channels, track_running_stats=norm == "running")
-    return _plain(norm, channels)
+    fitting = [count for count in range(2, _MAX_GROUPS + 1) if channels % count == 0]
+    return _plain(norm, channels, max((count for count in fitting if channels // count >= _LEAST_CHANNELS), default=1))
 
 
 def norm_1d(norm: str, features: int) -> nn.Module:
     """The norm behind a linear layer, for inputs (N, features)."""
     if norm in ("batch", "running"):
         return nn.BatchNorm1d(features, track_running_stats=norm == "running")
-    return _plain(norm, features)
+    return _plain(norm, features, 1)
 
 
 class DropBlock(nn.Module):
@@ -89,9 +92,6 @@ class DropBlock(nn.Module):
         return features * kept * (kept.numel() / kept.sum().clamp(min=1))
 
 
-def _plain(norm: str, channels: int) -> nn.Module:
+def _plain(norm: str, channels: int, groups: int) -> nn.Module:
     check_norm(norm)
-    if norm == "none":
-        return nn.Identity()
-    groups = max(count for count in range(1, _MAX_GROUPS + 1) if channels % count == 0)
-    return nn.GroupNorm(groups, channels)
+    return nn.Identity() if norm == "none" else nn.GroupNorm(groups, channels)

@@ -119,7 +119,7 @@ def _check(widths: list[int], image_size: int, drop_rate: float, dropblock_size:
     if min(widths) < 1 or image_size < _MIN_SIZE:
         raise ConfigurationError(
             f"channels {widths}, image_size={image_size}: expected in_channels and width that give at least one "
-            f"channel everywhere, and images of at least {_MIN_SIZE} pixels; four poolings leave nothing of smaller ones."
+            f"channel everywhere, and images of at least {_MIN_SIZE} pixels; nothing is left of smaller ones."
         )
     if not 0 <= drop_rate < 1 or dropblock_size < 1:
         raise ConfigurationError(
