@@ -9,6 +9,7 @@ from lightning_lde.fewshot._characters import (
 )
 from lightning_lde.fewshot._data import FewShotDataset
 from lightning_lde.fewshot._episodes import ClassificationSplit, Episode, Episodes
+from lightning_lde.fewshot._loaders import classification_loader, collate_batch, episode_loader
 from lightning_lde.fewshot._maml import MAML
 from lightning_lde.fewshot._metrics import MeanWithInterval
 from lightning_lde.fewshot._packs import load_pack, load_packs
@@ -35,8 +36,11 @@ __all__ = [
     "ResNet12",
     "character_set",
     "character_sets",
+    "classification_loader",
+    "collate_batch",
     "demo_sets",
     "digits_set",
+    "episode_loader",
     "load_pack",
     "load_packs",
 ]

@@ -1,4 +1,4 @@
-"""The labelled image set that episodes are drawn from, with its identity and its split by class."""
+"""The labelled set of samples that episodes are drawn from, with its identity and its split by class."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_lde.errors import ConfigurationError, DataError
+from lightning_lde.errors import DataError
+from lightning_lde.fewshot._checks import SPLITS, check_classes, check_finite, check_labels, check_samples
+from lightning_lde.fewshot._preparation import check_form, preparation_words, prepare
 
 __all__ = ["SPLITS", "FewShotDataset"]
-
-SPLITS = ("train", "val", "test")
-_LUMA = (0.299, 0.587, 0.114)
-_RESIZE_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class FewShotDataset:
-    """Labelled images whose classes, not samples, are divided into train, val and test.
+    """Labelled images, or other samples, whose classes are divided into train, val and test.
+
+    Images are uint8 and become numbers in [0, 1] when a task is drawn; samples of any other kind (series,
+    spectrograms, embeddings) are float32 and stay as they are.
 
     A split or a resized copy stays tied to the set it was made from (``origin``), so that every use
     of a data set reports one and the same identity.
 
     Args:
         name: What people call the set; not part of the fingerprint.
-        images: uint8, shape (N, C, H, W), contiguous.
+        images: uint8, shape (N, C, H, W), or float32, shape (N, ...); contiguous.
         labels: int64, shape (N,), index into ``classes``.
         classes: Unique name of each class.
         class_splits: "train", "val" or "test" for each class.
@@ -39,6 +41,7 @@ class FewShotDataset:
         origin: The whole original set, where this one was derived from another.
         origin_index: int64, shape (N,): row of each image in ``origin``.
         preparation: What ``prepared`` did to the images.
+        class_parts: For each class of a ``union`` the name of the data set that it comes from.
 
     Raises:
         DataError: Shapes, types, labels or splits do not fit together.
@@ -63,14 +66,22 @@ class FewShotDataset:
     origin: FewShotDataset | None = field(default=None, repr=False)
     origin_index: Tensor | None = field(default=None, repr=False)
     preparation: str | None = None
+    class_parts: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _check_images(self.name, self.images)
-        _check_labels(self.name, self.labels, n_samples=len(self.images), n_classes=len(self.classes))
-        _check_classes(self.name, self.classes, self.class_splits)
+        check_samples(self.name, self.images)
+        check_labels(self.name, self.labels, n_samples=len(self.images), n_classes=len(self.classes))
+        check_classes(self.name, self.classes, self.class_splits, self.class_parts)
+        if self.origin is None:
+            check_finite(self.name, self.images)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def sample_dtype(self) -> str:
+        """Type of the stored samples, "uint8" or "float32"."""
+        return str(self.images.dtype).removeprefix("torch.")
 
     @property
     def n_classes(self) -> int:
@@ -104,14 +115,30 @@ class FewShotDataset:
         """SHA-256 over shape, type, pixels, labels, classes and splits; the name does not count."""
         head = {
             "shape": list(self.images.shape),
-            "dtype": "uint8",
+            "dtype": self.sample_dtype,
             "classes": self.classes,
             "class_splits": self.class_splits,
         }
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-        digest.update(self.images.numpy().data)
+        digest.update(self.images.numpy().astype("<f4" if self.sample_dtype == "float32" else "u1", copy=False).data)
         digest.update(self.labels.contiguous().numpy().astype("<i8").data)
         return digest.hexdigest()
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> Tensor:
+        """Return samples as a network takes them: images scaled to [0, 1], others as they are.
+
+        Args:
+            rows: int64, shape (n,).
+
+        Returns:
+            float32, shape (n, ...).
+        """
+        # numpy rather than torch: it copies whole rows, and asks for huge pages, without which the faults of
+        # fresh memory take most of the time of a large batch.
+        taken = self.images.numpy().take(rows, axis=0)
+        if taken.dtype == np.uint8:
+            taken = np.divide(taken, 255, out=np.empty(taken.shape, dtype=np.float32), dtype=np.float32)
+        return torch.from_numpy(taken)
 
     def split(self, name: str) -> FewShotDataset:
         """Return the images of one split's classes, labels renumbered from 0 in the order of ``classes``.
@@ -145,6 +172,7 @@ class FewShotDataset:
             labels=renumber[self.labels[rows]],
             classes=tuple(self.classes[index] for index in kept),
             class_splits=(name,) * len(kept),
+            class_parts=None if self.class_parts is None else tuple(self.class_parts[index] for index in kept),
             origin=self.original,
             origin_index=self.original_index[rows],
         )
@@ -164,79 +192,40 @@ class FewShotDataset:
 
         Raises:
             ConfigurationError: ``size`` is not positive or ``channels`` is neither 1 nor 3.
+            DataError: The samples are no images.
         """
-        if size < 1 or channels not in (1, 3):
-            raise ConfigurationError(f"size={size}, channels={channels}: expected a positive size and 1 or 3 channels.")
+        check_form(size, channels)
         if self.images.shape[1:] == (channels, size, size):
             return self
-        parts = [_prepare(part, size, channels) for part in torch.split(self.images, _RESIZE_CHUNK)]
+        if self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
+            raise DataError(
+                f"data set {self.name!r} holds samples of shape {tuple(self.images.shape[1:])}, not images of "
+                "shape (1 or 3, H, W): it cannot be resized; use it as it is."
+            )
         return replace(
             self,
-            images=torch.cat(parts).contiguous(),
+            images=prepare(self.images, size=size, channels=channels),
             origin=self.original,
             origin_index=self.original_index,
-            preparation=f"resize(bilinear, antialias)={size}x{size}, channels={channels}",
+            preparation=preparation_words(size, channels),
         )
 
     def lde_facts(self) -> dict[str, Any]:
         """Return what the experiment database stores of the data set: always of the whole original."""
         whole = self.original
+        parts = {} if whole.class_parts is None else {"parts": list(dict.fromkeys(whole.class_parts))}
         return {
             "name": whole.name,
-            "kind": "few-shot images",
+            "kind": "few-shot images" if whole.sample_dtype == "uint8" else "few-shot samples",
             "n_samples": len(whole),
             "n_classes": whole.n_classes,
             "class_counts": dict(whole.class_counts),
             "sample_shape": list(whole.images.shape[1:]),
-            "sample_dtype": "uint8",
-            "size_bytes": whole.images.numel(),
+            "sample_dtype": whole.sample_dtype,
+            "size_bytes": whole.images.nbytes,
             "fingerprint": whole.fingerprint,
             "fingerprint_method": "sha256 of content",
             "licence": whole.licence,
             "uri": whole.source,
+            **parts,
         }
-
-
-def _prepare(images: Tensor, size: int, channels: int) -> Tensor:
-    pixels = images.float()
-    if channels == 1 and pixels.shape[1] == 3:
-        pixels = (pixels * torch.tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    if pixels.shape[2:] != (size, size):
-        pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)
-    pixels = pixels.round().clamp(0, 255).to(torch.uint8)
-    return pixels.expand(-1, channels, -1, -1)
-
-
-def _check_images(name: str, images: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise DataError(
-            f"data set {name!r}: images are {images.dtype} of shape {tuple(images.shape)}; expected "
-            "torch.uint8 of shape (N, 1 or 3, H, W): scale to 0..255 and permute to channels first."
-        )
-    if not images.is_contiguous():
-        raise DataError(f"data set {name!r}: images are not contiguous: call images.contiguous() first.")
-
-
-def _check_labels(name: str, labels: Tensor, *, n_samples: int, n_classes: int) -> None:
-    if labels.dtype != torch.int64 or labels.shape != (n_samples,):
-        raise DataError(
-            f"data set {name!r}: labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "
-            f"torch.int64 of shape ({n_samples},), one label an image."
-        )
-    if n_samples and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
-        raise DataError(
-            f"data set {name!r}: labels run from {int(labels.min())} to {int(labels.max())}; expected "
-            f"indices into {n_classes} classes (0 to {n_classes - 1})."
-        )
-
-
-def _check_classes(name: str, classes: tuple[str, ...], class_splits: tuple[str, ...]) -> None:
-    if len(set(classes)) != len(classes):
-        twice = sorted({one for one in classes if classes.count(one) > 1})
-        raise DataError(f"data set {name!r}: class names {twice[:5]} occur more than once: make them unique.")
-    if len(class_splits) != len(classes):
-        raise DataError(
-            f"data set {name!r}: {len(class_splits)} class splits for {len(classes)} classes: give each one."
-        )
-    if wrong := sorted(set(class_splits) - set(SPLITS)):
-        raise DataError(f"data set {name!r}: class splits {wrong} are unknown: use {SPLITS}.")

@@ -19,7 +19,10 @@ from .conftest import make_dataset
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": torch.zeros(72, 1, 16, 16)}, "torch.float32"),
+        ({"images": torch.zeros(72, 1, 16, 16, dtype=torch.float64)}, "torch.float64"),
+        ({"images": torch.zeros(72)}, r"torch.float32 of shape \(72,\)"),
+        ({"images": torch.full((72, 3), torch.nan)}, "sample 0 holds NaN"),
+        ({"class_parts": ("a",) * 11}, "11 class parts for 12 classes"),
         ({"images": torch.zeros(72, 16, 16, 1, dtype=torch.uint8)}, r"\(72, 16, 16, 1\)"),
         ({"images": torch.zeros(72, 1, 16, 32, dtype=torch.uint8)[..., ::2]}, "contiguous"),
         ({"labels": torch.zeros(72, dtype=torch.int32)}, "torch.int32"),
