@@ -17,6 +17,7 @@ from lightning_lde.fewshot._pretraining import Pretraining
 from lightning_lde.fewshot._protonet import ProtoNet
 from lightning_lde.fewshot._reptile import Reptile
 from lightning_lde.fewshot._results import EpisodeResults
+from lightning_lde.fewshot._splits import split_classes
 from lightning_lde.fewshot.backbones import MLP, Conv4, ResNet12
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "episode_loader",
     "load_pack",
     "load_packs",
+    "split_classes",
 ]
