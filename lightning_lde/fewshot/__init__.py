@@ -12,12 +12,15 @@ from lightning_lde.fewshot._episodes import ClassificationSplit, Episode, Episod
 from lightning_lde.fewshot._loaders import classification_loader, collate_batch, episode_loader
 from lightning_lde.fewshot._maml import MAML
 from lightning_lde.fewshot._metrics import MeanWithInterval
-from lightning_lde.fewshot._packs import load_pack, load_packs
+from lightning_lde.fewshot._packs import load_pack, load_packs, load_text_pack
 from lightning_lde.fewshot._pretraining import Pretraining
 from lightning_lde.fewshot._protonet import ProtoNet
 from lightning_lde.fewshot._reptile import Reptile
 from lightning_lde.fewshot._results import EpisodeResults
+from lightning_lde.fewshot._signals import from_series, log_mel
 from lightning_lde.fewshot._splits import split_classes
+from lightning_lde.fewshot._text import TextPack, from_encoder
+from lightning_lde.fewshot._union import union
 from lightning_lde.fewshot.backbones import MLP, Conv4, ResNet12
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "ProtoNet",
     "Reptile",
     "ResNet12",
+    "TextPack",
     "character_set",
     "character_sets",
     "classification_loader",
@@ -42,7 +46,12 @@ __all__ = [
     "demo_sets",
     "digits_set",
     "episode_loader",
+    "from_encoder",
+    "from_series",
     "load_pack",
     "load_packs",
+    "load_text_pack",
+    "log_mel",
     "split_classes",
+    "union",
 ]

@@ -13,14 +13,16 @@ import torch
 
 from lightning_lde.errors import DataError
 from lightning_lde.fewshot._data import FewShotDataset
+from lightning_lde.fewshot._text import TextPack
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["load_pack", "load_packs"]
+__all__ = ["load_pack", "load_packs", "load_text_pack"]
 
 _METADATA_KEY = b"datapack"
-_REQUIRED = ("name", "shape", "classes", "class_split")
+_REQUIRED_OF_TEXT = ("name", "classes", "class_split")
+_REQUIRED = (*_REQUIRED_OF_TEXT, "shape")
 
 
 def load_pack(path: str | PathLike[str]) -> FewShotDataset:
@@ -44,15 +46,45 @@ def load_pack(path: str | PathLike[str]) -> FewShotDataset:
     path = Path(path)
     schema, info = _read_head(path)
     if "image" not in schema.names:
-        raise DataError(f"{path} has the columns {schema.names} and no images: a few-shot set needs an image pack.")
-    if missing := [key for key in _REQUIRED if key not in info]:
-        raise DataError(f"{path}: the metadata key 'datapack' lacks {missing}: it needs {list(_REQUIRED)}.")
+        raise DataError(f"{path} has the columns {schema.names} and no images: read texts with load_text_pack.")
+    _check_head(path, info, _REQUIRED)
     table = pq.read_table(path, columns=["image", "label"])
     labels = np.asarray(table.column("label").to_numpy(), dtype=np.int64)
     return FewShotDataset(
         name=info["name"],
         images=_pixels(table.column("image"), info["shape"], path),
         labels=torch.from_numpy(labels),
+        classes=tuple(info["classes"]),
+        class_splits=tuple(info["class_split"]),
+        licence=info.get("licence"),
+        source=_source(info),
+    )
+
+
+def load_text_pack(path: str | PathLike[str]) -> TextPack:
+    """Read one pack of texts: as ``load_pack``, with a column ``text`` of strings instead of ``image``.
+
+    Args:
+        path: The Parquet file.
+
+    Returns:
+        The texts; ``TextPack.encoded`` makes a few-shot set of them.
+
+    Raises:
+        DataError: The file is missing, is no pack, or holds images rather than text.
+    """
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    schema, info = _read_head(path)
+    if "text" not in schema.names:
+        raise DataError(f"{path} has the columns {schema.names} and no texts: read images with load_pack.")
+    _check_head(path, info, _REQUIRED_OF_TEXT)
+    table = pq.read_table(path, columns=["text", "label"])
+    return TextPack(
+        name=info["name"],
+        texts=tuple(table.column("text").to_pylist()),
+        labels=tuple(table.column("label").to_pylist()),
         classes=tuple(info["classes"]),
         class_splits=tuple(info["class_split"]),
         licence=info.get("licence"),
@@ -103,6 +135,11 @@ def _read_head(path: Path) -> tuple[pa.Schema, dict[str, Any]]:
         raise DataError(f"{path} is no data pack: its schema lacks the metadata key 'datapack'.")
     info: dict[str, Any] = json.loads(text)
     return schema, info
+
+
+def _check_head(path: Path, info: dict[str, Any], required: tuple[str, ...]) -> None:
+    if missing := [key for key in required if key not in info]:
+        raise DataError(f"{path}: the metadata key 'datapack' lacks {missing}: it needs {list(required)}.")
 
 
 def _pixels(column: pa.ChunkedArray, shape: list[int], path: Path) -> torch.Tensor:

@@ -66,7 +66,7 @@ def test_load_packs_leaves_out_text_and_small_sets(tmp_path: Path) -> None:
     [
         ({"text": pa.array(["x"])}, INFO, "no images"),
         (columns(), None, "lacks the metadata key 'datapack'"),
-        (columns(), {"name": "x"}, r"lacks \['shape', 'classes', 'class_split'\]"),
+        (columns(), {"name": "x"}, r"lacks \['classes', 'class_split', 'shape'\]"),
         (columns(), {**INFO, "shape": [5, 5, 3]}, r"needs fixed_size_binary\[75\]"),
         (columns(pa.binary()), INFO, r"needs fixed_size_binary\[72\]"),
         (columns(), {**INFO, "classes": CLASSES[:9], "class_split": ["test"] * 9}, "from 0 to 9"),
