@@ -9,6 +9,7 @@ VERSION = "0.1.0"
 
 S3_TEST_SERVER = ["moto[server]>=5.1", "boto3>=1.35"]
 DELTA = ["deltalake>=1.1"]
+DATA = ["pooch>=1.8"]
 DAFT = ["daft>=0.7"]
 RAY = [*DAFT, "ray>=2.40"]
 SPARK = ["pyspark>=4.0"]
@@ -30,6 +31,7 @@ EXTRAS = {
     "bench": [*OTHER_TRACKERS, *DELTA, *S3_TEST_SERVER],
     "cli": COMMAND_LINE_EXAMPLE,
     "daft": DAFT,
+    "data": DATA,
     "delta": DELTA,
     "engines": [*RAY, *SPARK, *POLARS],
     "nvidia": NVIDIA,
@@ -46,6 +48,7 @@ EXTRAS = {
         "pandas>=2.2",
         *POLARS,
         "lightning>=2.4",
+        *DATA,
         *DELTA,
         *NVIDIA,
         *S3_TEST_SERVER,

@@ -10,6 +10,7 @@ __all__ = [
     "ArtifactNotFoundError",
     "ConfigurationError",
     "DataError",
+    "DownloadError",
     "EraseError",
     "LDEError",
     "LDEWarning",
@@ -76,6 +77,10 @@ class QueryError(LDEError, ValueError):
 
 class DataError(LDEError, ValueError):
     """A data set, episode or table does not have the form a method needs."""
+
+
+class DownloadError(LDEError, OSError):
+    """A file of a public data set cannot be fetched, or is not the one that was published."""
 
 
 class ConfigurationError(LDEError, ValueError):

@@ -15,6 +15,7 @@ from lightning_lde.fewshot._metrics import MeanWithInterval
 from lightning_lde.fewshot._packs import load_pack, load_packs, load_text_pack
 from lightning_lde.fewshot._pretraining import Pretraining
 from lightning_lde.fewshot._protonet import ProtoNet
+from lightning_lde.fewshot._public import PUBLIC_SETS, download, public_set
 from lightning_lde.fewshot._reptile import Reptile
 from lightning_lde.fewshot._results import EpisodeResults
 from lightning_lde.fewshot._signals import from_series, log_mel
@@ -27,6 +28,7 @@ __all__ = [
     "CHARACTER_SETS",
     "MAML",
     "MLP",
+    "PUBLIC_SETS",
     "ClassificationSplit",
     "Conv4",
     "Episode",
@@ -45,6 +47,7 @@ __all__ = [
     "collate_batch",
     "demo_sets",
     "digits_set",
+    "download",
     "episode_loader",
     "from_encoder",
     "from_series",
@@ -52,6 +55,7 @@ __all__ = [
     "load_packs",
     "load_text_pack",
     "log_mel",
+    "public_set",
     "split_classes",
     "union",
 ]
