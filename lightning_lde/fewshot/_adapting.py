@@ -16,7 +16,15 @@ from lightning_lde.fewshot._episodic import EpisodicModule, Schedule
 from lightning_lde.fewshot._functional import check_adaptable
 from lightning_lde.fewshot._results import TaskScore
 from lightning_lde.fewshot._step_lengths import learned_lr, step_weights
-from lightning_lde.fewshot.engine import InnerLoop, accuracy, adapted_at, query_loss, trainable
+from lightning_lde.fewshot.engine import (
+    InnerLoop,
+    accuracy,
+    adapted_at,
+    keep_memory,
+    query_loss,
+    return_memory,
+    trainable,
+)
 
 __all__ = ["Adapting", "Adapts", "Classifier"]
 
@@ -85,8 +93,21 @@ class Adapting(EpisodicModule):
         self.inner_lr, self.inner_steps, self.first_order = inner_lr, inner_steps, first_order
         self.eval_inner_steps = tuple(sorted(set(eval_inner_steps)))
         self.adapts, self.multi_step_loss = adapts, multi_step_loss
+        self._keeps_memory = False
         self._paced = self._changed(dict(self.network.named_parameters()))
         self.inner_lrs = learned_lr(learn_inner_lr, tensors=len(self._paced), steps=inner_steps, start=inner_lr)
+
+    def on_fit_start(self) -> None:
+        """Let the process keep freed memory while it trains on a CPU; see ``engine.kept_memory``."""
+        if self.device.type == "cpu" and not self._keeps_memory:
+            self._keeps_memory = True
+            keep_memory()
+
+    def on_fit_end(self) -> None:
+        """Give the memory back."""
+        if self._keeps_memory:
+            self._keeps_memory = False
+            return_memory()
 
     @property
     def network(self) -> Classifier:

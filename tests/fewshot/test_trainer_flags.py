@@ -256,6 +256,7 @@ def test_two_processes_have_the_gradients_and_figures_of_one(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", ["MAML first order", "ProtoNet", "Pretraining"])
 def test_a_compiled_backbone_gives_what_it_gave_before(trainer: MakeTrainer, name: str) -> None:

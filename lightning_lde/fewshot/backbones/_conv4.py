@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot.backbones._norm import Norm, check_norm, has_bias, norm_2d
+from lightning_lde.fewshot.engine import can_pool_norm, pooled_norm
 
 __all__ = ["Conv4"]
 
@@ -56,7 +58,7 @@ class Conv4(nn.Module):
         }
         self.feature_dim = width * (image_size // 2**_BLOCKS) ** 2
         widths = [in_channels] + [width] * _BLOCKS
-        self.blocks = nn.Sequential(*(_block(*pair, norm_statistics) for pair in pairwise(widths)))
+        self.blocks = nn.Sequential(*(_Block(*pair, norm_statistics) for pair in pairwise(widths)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of images.
@@ -71,13 +73,24 @@ class Conv4(nn.Module):
         return features.flatten(1)
 
 
-def _block(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=has_bias(norm)),
-        norm_2d(norm, channels_out),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-    )
+class _Block(nn.Sequential):
+    """Convolution, norm, pooling, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, norm: str) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=has_bias(norm)),
+            norm_2d(norm, channels_out),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features of half the height and width."""
+        convolved: Tensor = self[0](images)
+        norm = self[1]
+        if isinstance(norm, nn.BatchNorm2d) and not norm.track_running_stats and can_pool_norm(convolved):
+            return F.relu(pooled_norm(convolved, norm.weight, norm.bias, norm.eps))
+        return F.relu(F.max_pool2d(norm(convolved), 2))
 
 
 def _check(in_channels: int, width: int, image_size: int) -> None:

@@ -2,7 +2,9 @@
 
 from lightning_lde.fewshot.engine._evaluation import adapted_at, evaluation_mode
 from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, adapt, query_loss, trainable
+from lightning_lde.fewshot.engine._memory import keep_memory, kept_memory, return_memory
 from lightning_lde.fewshot.engine._meta import MetaLoss, meta_loss
+from lightning_lde.fewshot.engine._pooled_norm import can_pool_norm, pooled_norm
 
 __all__ = [
     "InnerLoop",
@@ -11,8 +13,13 @@ __all__ = [
     "accuracy",
     "adapt",
     "adapted_at",
+    "can_pool_norm",
     "evaluation_mode",
+    "keep_memory",
+    "kept_memory",
     "meta_loss",
+    "pooled_norm",
     "query_loss",
+    "return_memory",
     "trainable",
 ]

@@ -113,12 +113,16 @@ def adapt(
     for step in range(inner.steps):
         loss, _ = query_loss(model, {**current, **(buffers or {})}, images, labels)
         slopes = torch.autograd.grad(loss, [current[name] for name in changed], create_graph=not inner.first_order)
-        moved = {
-            name: current[name] - inner.lr_of(name, step) * slope for name, slope in zip(changed, slopes, strict=True)
-        }
-        current = {**current, **moved}
+        current = {**current, **_moved(current, dict(zip(changed, slopes, strict=True)), inner, step)}
         walk.append(current)
     return walk
+
+
+def _moved(current: Parameters, slopes: Parameters, inner: InnerLoop, step: int) -> Parameters:
+    if not isinstance(inner.lr, (int, float)):
+        return {name: current[name] - inner.lr_of(name, step) * slope for name, slope in slopes.items()}
+    moved = torch._foreach_add([current[name] for name in slopes], list(slopes.values()), alpha=-inner.lr)
+    return dict(zip(slopes, moved, strict=True))
 
 
 def weighted(inner: InnerLoop, losses: Sequence[Tensor]) -> Tensor:

@@ -40,10 +40,8 @@ def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop) -> MetaLoss:
         batch: Episodes stacked along a leading task dimension.
         inner: How the model adapts.
     """
-    parameters = trainable(model)
-    learned = inner.learned()
-    sources = [*parameters.values(), *learned]
-    found = _over_tasks(model, parameters, sources, batch, inner)
+    sources = [*trainable(model).values(), *inner.learned()]
+    found = _over_tasks(model, batch, inner)
     loss = found.loss
     if torch.is_grad_enabled():
         loss = _Known.apply(found.loss, found.slopes, *sources)  # type: ignore[no-untyped-call]
@@ -70,27 +68,37 @@ class _Known(torch.autograd.Function):
         return (None, None, *(of_loss[0].to(slope.dtype) * slope for slope in ctx.slopes))
 
 
-def _over_tasks(
-    model: nn.Module, parameters: Parameters, sources: Sequence[Tensor], batch: Episode, inner: InnerLoop
-) -> _Found:
-    n_tasks = len(batch.index)
+def _over_tasks(model: nn.Module, batch: Episode, inner: InnerLoop) -> _Found:
+    parameters = trainable(model)
+    start = {name: _as_used(value).requires_grad_() for name, value in parameters.items()}
+    sources = [*start.values(), *inner.learned()]
     slopes = [torch.zeros_like(source) for source in sources]
-    total, losses, accuracies = [], [], []
-    for task in range(n_tasks):
-        support, query = (batch.support_images[task], batch.support_labels[task]), batch[2:4]
-        images, labels = query[0][task], query[1][task]
+    weighed, losses, accuracies = [], [], []
+    for task in range(len(batch.index)):
+        images, labels = _as_used(batch.query_images[task]), batch.query_labels[task]
         with torch.enable_grad():
-            walk = adapt(model, parameters, *support, inner)
+            walk = adapt(model, start, _as_used(batch.support_images[task]), batch.support_labels[task], inner)
             scored = [query_loss(model, state, images, labels) for state in _scored(walk, inner)]
             loss = weighted(inner, [each for each, _ in scored])
             parts = torch.autograd.grad(loss, sources, allow_unused=True)
-        for slope, part in zip(slopes, parts, strict=True):
-            if part is not None:
-                slope.add_(part, alpha=1 / n_tasks)
-        total.append(loss.detach())
+        _add(slopes, parts, share=1 / len(batch.index))
+        weighed.append(loss.detach())
         losses.append(scored[-1][0].detach())
         accuracies.append(accuracy(scored[-1][1].detach(), labels))
-    return _Found(torch.stack(total).mean(), slopes, torch.stack(losses), torch.stack(accuracies))
+    # In the layout of the parameters, which optimisers and DDP's buckets expect.
+    as_given = [slope.contiguous() for slope in slopes[: len(start)]] + slopes[len(start) :]
+    return _Found(torch.stack(weighed).mean(), as_given, torch.stack(losses), torch.stack(accuracies))
+
+
+def _as_used(values: Tensor) -> Tensor:
+    """Images and the weights of convolutions with the channels last: CPUs work a third faster on these."""
+    values = values.detach()
+    return values.to(memory_format=torch.channels_last) if values.ndim == 4 else values
+
+
+def _add(slopes: Sequence[Tensor], parts: Sequence[Tensor | None], *, share: float) -> None:
+    pairs = [(slope, part) for slope, part in zip(slopes, parts, strict=True) if part is not None]
+    torch._foreach_add_([slope for slope, _ in pairs], [part for _, part in pairs], alpha=share)
 
 
 def _scored(walk: Sequence[Parameters], inner: InnerLoop) -> Sequence[Parameters]:
