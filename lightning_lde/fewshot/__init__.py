@@ -12,7 +12,7 @@ from lightning_lde.fewshot._episodes import ClassificationSplit, Episode, Episod
 from lightning_lde.fewshot._loaders import classification_loader, collate_batch, episode_loader
 from lightning_lde.fewshot._maml import MAML
 from lightning_lde.fewshot._metrics import MeanWithInterval
-from lightning_lde.fewshot._packs import load_pack, load_packs, load_text_pack
+from lightning_lde.fewshot._packs import load_pack, load_packs, load_text_pack, save_pack
 from lightning_lde.fewshot._pretraining import Pretraining
 from lightning_lde.fewshot._protonet import ProtoNet
 from lightning_lde.fewshot._public import PUBLIC_SETS, download, public_set
@@ -56,6 +56,7 @@ __all__ = [
     "load_text_pack",
     "log_mel",
     "public_set",
+    "save_pack",
     "split_classes",
     "union",
 ]

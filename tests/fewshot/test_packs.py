@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot import load_pack, load_packs
+from lightning_lde.fewshot import FewShotDataset, load_pack, load_packs, save_pack, union
 
 SHAPE = (4, 6, 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, *SHAPE), dtype=np.uint8)
@@ -86,6 +87,26 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path) -> None:
             load_packs(tmp_path, names=[name])
     with pytest.raises(DataError, match="is no folder"):
         load_packs(tmp_path / "nowhere")
+
+
+def test_a_saved_pack_is_the_same_set(tmp_path: Path, dataset: FewShotDataset) -> None:
+    colour = load_pack(write(tmp_path / "small.parquet", columns(), INFO))
+    both = union("both", [dataset, colour])
+    for one in (dataset, colour, both, both.split("test")):
+        read = load_pack(save_pack(one, tmp_path / "saved.parquet"))
+        assert read.fingerprint == one.fingerprint
+        kept = ("name", "classes", "class_splits", "licence", "source", "preparation", "class_parts")
+        assert [getattr(read, name) for name in kept] == [getattr(one, name) for name in kept]
+    table = pq.read_table(tmp_path / "saved.parquet")
+    assert set(table["split"].to_pylist()) == {"test"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["saved.parquet", "small.parquet"]
+
+
+def test_what_no_pack_can_hold_is_refused(tmp_path: Path, dataset: FewShotDataset) -> None:
+    with pytest.raises(DataError, match="float32 samples"):
+        save_pack(dataclasses.replace(dataset, images=dataset.images.float()), tmp_path / "x.parquet")
+    with pytest.raises(OSError, match="nowhere"):
+        save_pack(dataset, tmp_path / "nowhere" / "x.parquet")
 
 
 def test_real_packs_have_the_counts_they_state(packs_folder: Path) -> None:
