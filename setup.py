@@ -27,8 +27,11 @@ OTHER_TRACKERS = [
     "setuptools<81",
 ]
 
+# learn2learn's compiled parts do not build since Python 3.11: the benchmark fetches its sources by itself.
+OTHER_MAML = ["higher>=0.2.1"]
+
 EXTRAS = {
-    "bench": [*OTHER_TRACKERS, *DELTA, *S3_TEST_SERVER],
+    "bench": [*OTHER_TRACKERS, *OTHER_MAML, *DELTA, *S3_TEST_SERVER],
     "cli": COMMAND_LINE_EXAMPLE,
     "daft": DAFT,
     "data": DATA,

@@ -9,6 +9,7 @@ import _bench as bench
 import capture
 import ingest
 import lake
+import maml
 import manifests
 import objects
 import scale
@@ -23,6 +24,7 @@ QUICK = {
     lake: "--runs 2000 --rounds 1",
     manifests: "--commits 1 2 --rounds 1",
     objects: "--width 128 --layers 1 --checkpoints 2 --steps 1 --rounds 1",
+    maml: "--rounds 1 --tasks 1 --shots 1 --steps 1",
     scale: "--files 200 --absorbed 2000 --hot 100 --rounds 1",
 }
 
