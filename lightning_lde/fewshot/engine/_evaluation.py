@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, adapt, trainable
+from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, adapt, channels_last, trainable
 
 __all__ = ["adapted_at", "evaluation_mode"]
 
@@ -33,7 +33,8 @@ def adapted_at(
         The number of steps, and the adapted parameters with copies of the buffers, by name.
     """
     buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
-    current, done = trainable(model), 0
+    current, done = {name: channels_last(value) for name, value in trainable(model).items()}, 0
+    images = channels_last(images)
     for count in steps:
         for step in range(done, count):
             start = {name: value.detach().requires_grad_() for name, value in current.items()}
