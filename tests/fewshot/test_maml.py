@@ -301,7 +301,7 @@ def test_every_method_learns_the_task_of_learning_greek(
 ) -> None:
     torch.manual_seed(0)
     options = {
-        "anil": {"adapts": "head"},
+        "anil": {"adapts": "head", "first_order": False, "inner_lr": 0.5, "outer_lr": 1e-2},
         "per layer": {"learn_inner_lr": "per_layer_and_step"},
         "multi-step": {"multi_step_loss": 15},
     }
@@ -310,7 +310,7 @@ def test_every_method_learns_the_task_of_learning_greek(
     elif name == "reptile":
         model = Reptile(Conv4(width=8), ways=5)
     else:
-        model = MAML(Conv4(width=8), ways=5, inner_steps=3, first_order=True, outer_lr=3e-3, **options[name])
+        model = MAML(Conv4(width=8), ways=5, inner_steps=3, **{"first_order": True, **options[name]})
     seen = Episodes(greek, split="train", queries=5, n_episodes=240, seed=1)
     unseen = DataLoader(Episodes(greek, n_episodes=20), batch_size=10)
     [untrained] = trainer().test(model, unseen, verbose=False)

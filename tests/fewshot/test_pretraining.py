@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.fewshot import ClassificationSplit, Conv4, Episode, Episodes, FewShotDataset, Pretraining, ProtoNet
+from lightning_lde.recording import episode_rows
 
 from .conftest import make_dataset
 
@@ -70,6 +72,9 @@ def test_each_head_has_rows_and_metrics_of_its_own(trainer: Callable[..., pl.Tra
     assert results.method == [f"pretraining+{heads[place]}" for place in (0, 1, 2, 2)] * 3
     assert results.inner_steps == [None, None, 0, 3] * 3
     assert results.index == [0] * 4 + [1] * 4 + [2] * 4
+    rows = episode_rows(SimpleNamespace(run_id="r", segment=0), results, tasks.dataset, None, weights_id=None)
+    assert [row.method for row in rows] == results.method
+    assert [row.episode_id for row in rows[::4]] == [tasks.dataset.episode_id(index) for index in range(3)]
     assert results.accuracy[::4] == results.accuracy[2::4]
     assert results.loss[::4] == pytest.approx(results.loss[2::4], rel=1e-9)
     assert results.loss[2::4] != results.loss[3::4]
