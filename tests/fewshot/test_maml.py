@@ -196,8 +196,8 @@ def test_a_short_fit_learns_the_task_of_learning_greek(
 ) -> None:
     torch.manual_seed(0)
     model = MAML(Conv4(width=8), ways=5, inner_steps=3, first_order=True, outer_lr=3e-3)
-    seen = Episodes(greek, split="train", queries=5, n_episodes=100, seed=1)
-    unseen = DataLoader(Episodes(greek, n_episodes=10), batch_size=10)
+    seen = Episodes(greek, split="train", queries=5, n_episodes=80, seed=1)
+    unseen = DataLoader(Episodes(greek, n_episodes=6), batch_size=6)
     [untrained] = trainer().test(model, unseen, verbose=False)
     run = trainer(max_epochs=1, num_sanity_val_steps=0)
     run.fit(model, DataLoader(seen, batch_size=4), DataLoader(Episodes(greek, split="test", n_episodes=2)))
