@@ -11,6 +11,7 @@ S3_TEST_SERVER = ["moto[server]>=5.1", "boto3>=1.35"]
 DELTA = ["deltalake>=1.1"]
 DATA = ["pooch>=1.8"]
 DAFT = ["daft>=0.7"]
+DASK = ["dask[distributed]>=2024.6"]
 RAY = [*DAFT, "ray>=2.40"]
 SPARK = ["pyspark>=4.0"]
 POLARS = ["polars>=1.30"]
@@ -34,6 +35,7 @@ EXTRAS = {
     "bench": [*OTHER_TRACKERS, *OTHER_MAML, *DELTA, *S3_TEST_SERVER],
     "cli": COMMAND_LINE_EXAMPLE,
     "daft": DAFT,
+    "dask": DASK,
     "data": DATA,
     "delta": DELTA,
     "engines": [*RAY, *SPARK, *POLARS],

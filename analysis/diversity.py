@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lightning_lde import Lake
 from lightning_lde.cli import parsed_options, run_command
-from lightning_lde.study import StudySettings, default_jobs, measure_diversity, study_datasets, train_probe
+from lightning_lde.study import PRESETS, default_jobs, measure_diversity, preset, study_datasets, train_probe
 
 
 @click.command()
@@ -24,7 +24,8 @@ from lightning_lde.study import StudySettings, default_jobs, measure_diversity, 
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of Parquet packs.")
 @click.option("--dataset", "names", multiple=True, help="Only this data set; repeat it for several.")
 @click.option("--jobs", default=default_jobs, show_default="cores", type=click.IntRange(min=1), help="Processes.")
-@click.option("--set", "numbers", multiple=True, metavar="NAME=NUMBER", help="A number of StudySettings.")
+@click.option("--preset", "name", default="demo", show_default=True, type=click.Choice(list(PRESETS)), help="Settings.")
+@click.option("--set", "numbers", multiple=True, metavar="NAME=NUMBER", help="Another number than the preset's.")
 @click.option("--storage-option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the lake's storage.")
 def main(
     lake: str,
@@ -32,13 +33,14 @@ def main(
     data: Path | None,
     names: tuple[str, ...],
     jobs: int,
+    name: str,
     numbers: tuple[str, ...],
     options: tuple[str, ...],
 ) -> None:
     """Embed tasks of each data set and store the diversity coefficients in LAKE."""
     opened = Lake(lake, parsed_options(options)).create()
     print("loading data sets" if data else "drawing data sets", flush=True)
-    datasets, settings = study_datasets(data, StudySettings().changed(numbers), names=names or None)
+    datasets, settings = study_datasets(data, preset(name).changed(numbers), names=names or None)
     print("training the probe, or loading it from the lake")
     probe = train_probe(opened, datasets, settings, project=project)
     measured = measure_diversity(opened, datasets, settings, probe, project=project, jobs=jobs)

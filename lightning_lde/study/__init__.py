@@ -5,26 +5,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lightning_lde.study._cells import ALGORITHMS, Cell, finished_cells, plan_cells
+from lightning_lde.study._cells import ALGORITHMS, Cell, plan_cells
 from lightning_lde.study._correlation import analyse, configuration_label
 from lightning_lde.study._duplicates import Duplicate, find_duplicates
-from lightning_lde.study._parallel import default_jobs
+from lightning_lde.study._pace import Pace, about, past_durations
+from lightning_lde.study._parallel import BACKENDS, default_jobs
 from lightning_lde.study._queries import QueryResult
 from lightning_lde.study._repetitions import MeasuredRun
 from lightning_lde.study._results import Comparison, ConfigurationResult, Effect, EffectResult, Point, StudyAnalysis
-from lightning_lde.study._settings import StudySettings
+from lightning_lde.study._settings import PRESETS, StudySettings, preset
+from lightning_lde.study._states import CellState, cell_states
+from lightning_lde.study._tables import StudyTables, accuracy_lines, study_tables
 from lightning_lde.study._variability import RepetitionGroup, VariabilityAnalysis, analyse_variability
 
 if TYPE_CHECKING:
     from lightning_lde.study._data import study_datasets
     from lightning_lde.study._diversity import DatasetDiversity, measure_diversity, train_probe
+    from lightning_lde.study._pixels import nearest_centroid_accuracy, pixel_baseline
     from lightning_lde.study._run import CellOutcome, cells_to_run, run_cells
     from lightning_lde.study._train import make_module, train_cell
 
 __all__ = [
     "ALGORITHMS",
+    "BACKENDS",
+    "PRESETS",
     "Cell",
     "CellOutcome",
+    "CellState",
     "Comparison",
     "ConfigurationResult",
     "DatasetDiversity",
@@ -32,24 +39,33 @@ __all__ = [
     "Effect",
     "EffectResult",
     "MeasuredRun",
+    "Pace",
     "Point",
     "QueryResult",
     "RepetitionGroup",
     "StudyAnalysis",
     "StudySettings",
+    "StudyTables",
     "VariabilityAnalysis",
+    "about",
+    "accuracy_lines",
     "analyse",
     "analyse_variability",
+    "cell_states",
     "cells_to_run",
     "configuration_label",
     "default_jobs",
     "find_duplicates",
-    "finished_cells",
     "make_module",
     "measure_diversity",
+    "nearest_centroid_accuracy",
+    "past_durations",
+    "pixel_baseline",
     "plan_cells",
+    "preset",
     "run_cells",
     "study_datasets",
+    "study_tables",
     "train_cell",
     "train_probe",
 ]
@@ -60,6 +76,8 @@ _HOMES = {
     "cells_to_run": "lightning_lde.study._run",
     "make_module": "lightning_lde.study._train",
     "measure_diversity": "lightning_lde.study._diversity",
+    "nearest_centroid_accuracy": "lightning_lde.study._pixels",
+    "pixel_baseline": "lightning_lde.study._pixels",
     "run_cells": "lightning_lde.study._run",
     "study_datasets": "lightning_lde.study._data",
     "train_cell": "lightning_lde.study._train",

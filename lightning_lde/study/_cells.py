@@ -1,4 +1,4 @@
-"""The cells of a study: data sets x algorithms x seeds, and which of them a lake already holds."""
+"""The cells of a study: data sets x algorithms x seeds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.query import Lake
-from lightning_lde.schema import RunStatus, content_id
+from lightning_lde.schema import content_id
 from lightning_lde.study._settings import StudySettings
 
 if TYPE_CHECKING:
@@ -63,17 +62,6 @@ def plan_cells(
         for algorithm in algorithms
         for seed in seeds
     ]
-
-
-def finished_cells(lake: Lake, project: str) -> set[str]:
-    """Ids of the cells that are trained and evaluated."""
-    rows = lake.sql(
-        f"""select distinct tags->>'cell' as cell from runs
-            where project = ? and status = '{RunStatus.FINISHED}'
-              and run_id in (select run_id from episodes)""",
-        [project],
-    )
-    return {cell for cell in rows.column("cell").to_pylist() if cell is not None}
 
 
 def _cell_id(dataset: FewShotDataset, settings: StudySettings, algorithm: str, seed: int) -> str:

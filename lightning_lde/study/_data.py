@@ -41,15 +41,15 @@ def study_datasets(
 
 def _check_size(dataset: FewShotDataset, settings: StudySettings) -> None:
     """Say before any training what would fail in one."""
-    smallest = min(dataset.split("test").class_counts.values())
     for part in ("train", "test"):
         if dataset.class_splits.count(part) < settings.ways:
             raise DataError(
                 f"data set {dataset.name!r} has {dataset.class_splits.count(part)} {part} classes, "
                 f"a task needs {settings.ways}: lower ways or leave the set out"
             )
-    if smallest < settings.shots + settings.queries:
-        raise DataError(
-            f"a test class of {dataset.name!r} has {smallest} images, "
-            f"a task needs {settings.shots + settings.queries} of each: lower shots or queries"
-        )
+        smallest = min(dataset.split(part).class_counts.values())
+        if smallest < settings.shots + settings.queries:
+            raise DataError(
+                f"a {part} class of {dataset.name!r} has {smallest} images, "
+                f"a task needs {settings.shots + settings.queries} of each: lower shots or queries"
+            )

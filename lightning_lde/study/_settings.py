@@ -98,3 +98,34 @@ class StudySettings:
             except ValueError as error:
                 raise ConfigurationError(f"{name}={value!r} is not a number") from error
         return replace(self, **changes)
+
+
+PRESETS = {
+    "demo": StudySettings(),
+    "twelve": StudySettings(
+        shots=5,
+        queries=15,
+        width=16,
+        meta_steps=150,
+        outer_lr=3e-3,
+        pretraining_steps=800,
+        test_episodes=100,
+        diversity_tasks=50,
+    ),
+}
+"""Settings by name: ``"demo"`` for minutes, ``"twelve"`` for an hour on two cores with twelve small data sets."""
+
+
+def preset(name: str) -> StudySettings:
+    """The settings of a name.
+
+    Raises:
+        ConfigurationError: If there is no such preset.
+
+    Example:
+        >>> preset("twelve").shots
+        5
+    """
+    if name not in PRESETS:
+        raise ConfigurationError(f"there is no preset {name!r}: choose from {', '.join(PRESETS)}")
+    return PRESETS[name]

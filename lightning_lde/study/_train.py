@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +17,11 @@ from lightning_fabric.utilities.warnings import PossibleUserWarning
 from torch.utils.data import DataLoader, RandomSampler
 
 from lightning_lde.callback import LDECallback
+from lightning_lde.errors import LDEError
 from lightning_lde.fewshot import MAML, ClassificationSplit, Conv4, Episodes, FewShotDataset, Pretraining
+from lightning_lde.query import Lake
+from lightning_lde.recording import Recorder
+from lightning_lde.schema import RunStatus
 from lightning_lde.study._cells import Cell
 from lightning_lde.study._settings import StudySettings
 
@@ -41,24 +47,66 @@ def train_cell(
 
     Returns:
         The run's id.
+
+    Raises:
+        Exception: Whatever went wrong; the lake has a failed run that says it.
     """
-    callback = LDECallback(
-        lake,
-        project=project,
-        experiment="study",
-        name=cell.label,
-        tags={
-            "cell": cell.cell_id,
-            "algorithm": cell.algorithm,
-            "dataset": cell.dataset,
-            "settings": settings.settings_id,
-        },
-        storage_options=storage_options,
-        on_error="raise",
-    )
-    pl.seed_everything(cell.seed, workers=True, verbose=False)
-    module = make_module(cell.algorithm, dataset, settings)
-    test = Episodes(
+    identity = _identity(cell, settings)
+    callback = LDECallback(lake, project=project, storage_options=storage_options, on_error="raise", **identity)
+    try:
+        with _seeding:
+            pl.seed_everything(cell.seed, workers=True, verbose=False)
+            module = make_module(cell.algorithm, dataset, settings)
+        test = DataLoader(evaluation_episodes(dataset, settings), batch_size=settings.meta_batch)
+        with quiet_trainer(callback, max_steps=_steps(cell.algorithm, settings)) as trainer:
+            trainer.fit(module, training_loader(cell.algorithm, dataset, settings, seed=cell.seed))
+            trainer.test(module, test, verbose=False)
+    except Exception as error:
+        if not _has_failed(callback.run_id, Lake(lake, storage_options)):
+            record_failure(cell, settings, error, lake=lake, project=project, storage_options=storage_options)
+        raise
+    return str(callback.run_id)
+
+
+def record_failure(
+    cell: Cell,
+    settings: StudySettings,
+    error: Exception,
+    *,
+    lake: str,
+    project: str,
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Leave a failed run in the lake for a cell that failed before its run began, or whose process died.
+
+    Args:
+        cell: The cell.
+        settings: The study's numbers.
+        error: Why.
+        lake: The lake's address.
+        project: The project in the lake.
+        storage_options: fsspec's options for the lake.
+    """
+    recorder = Recorder(lake, project=project, storage_options=storage_options, **_identity(cell, settings))
+    with contextlib.suppress(type(error)), recorder as run:
+        run.update(seed=cell.seed)
+        raise error
+
+
+def _has_failed(run_id: str | None, lake: Lake) -> bool:
+    """Whether the lake knows that a run failed; where training fails before its first hook there is none."""
+    if run_id is None:
+        return False
+    try:
+        rows = lake.sql("select status from runs where run_id = ?", [run_id]).to_pylist()
+    except (LDEError, OSError):
+        return False
+    return [row["status"] for row in rows] == [RunStatus.FAILED]
+
+
+def evaluation_episodes(dataset: FewShotDataset, settings: StudySettings) -> Episodes:
+    """The tasks of unseen classes on which all methods and seeds are judged."""
+    return Episodes(
         dataset,
         split="test",
         ways=settings.ways,
@@ -67,10 +115,6 @@ def train_cell(
         n_episodes=settings.test_episodes,
         seed=settings.test_seed,
     )
-    with quiet_trainer(callback, max_steps=_steps(cell.algorithm, settings)) as trainer:
-        trainer.fit(module, training_loader(cell.algorithm, dataset, settings, seed=cell.seed))
-        trainer.test(module, DataLoader(test, batch_size=settings.meta_batch), verbose=False)
-    return str(callback.run_id)
 
 
 def make_module(algorithm: str, dataset: FewShotDataset, settings: StudySettings) -> pl.LightningModule:
@@ -129,7 +173,7 @@ def quiet_trainer(callback: LDECallback, *, max_steps: int) -> Iterator[pl.Train
 
     A study shows one progress bar over its cells; a bar for each training would hide it.
     """
-    with tempfile.TemporaryDirectory() as folder, _silence():
+    with tempfile.TemporaryDirectory() as folder, _silence:
         yield pl.Trainer(
             accelerator="cpu",
             devices=1,
@@ -144,21 +188,47 @@ def quiet_trainer(callback: LDECallback, *, max_steps: int) -> Iterator[pl.Train
         )
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
+class _Silence:
+    """Keeps Lightning's advice off the terminal while any training of this process is at work."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entered = 0
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._entered += 1
+            if self._entered > 1:
+                return
+            # Filters belong to the process: threads that each put back what they found would leave a mixture.
+            self._undo.enter_context(warnings.catch_warnings())
             # Advice for long trainings (more workers, a validation loop) does not fit thousands of short ones.
             warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*", FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+            for logger in (logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch")):
+                self._undo.callback(logger.setLevel, logger.level)
+                logger.setLevel(logging.WARNING)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._entered -= 1
+            if not self._entered:
+                self._undo.close()
+
+
+_silence = _Silence()
+_seeding = threading.Lock()
+
+
+def _identity(cell: Cell, settings: StudySettings) -> dict[str, Any]:
+    tags = {
+        "cell": cell.cell_id,
+        "algorithm": cell.algorithm,
+        "dataset": cell.dataset,
+        "settings": settings.settings_id,
+    }
+    return {"experiment": "study", "name": cell.label, "tags": tags}
 
 
 def _steps(algorithm: str, settings: StudySettings) -> int:
