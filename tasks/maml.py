@@ -7,6 +7,7 @@ python tasks/maml.py ./lake --dataset omniglot --data PACKS --first-order --step
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import pytorch_lightning as pl
@@ -61,7 +62,7 @@ def main(
         first_order=first_order,
         outer_lr=outer_lr,
     )
-    size = {"ways": ways, "shots": shots, "queries": queries}
+    size: dict[str, Any] = {"ways": ways, "shots": shots, "queries": queries}
     train = Episodes(images, split="train", n_episodes=steps * tasks, seed=seed, **size)
     test = Episodes(images, split="test", n_episodes=test_tasks, seed=settings.test_seed, **size)
     trainer = pl.Trainer(max_epochs=1, callbacks=[LDECallback(lake, project=project)], log_every_n_steps=1)

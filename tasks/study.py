@@ -80,7 +80,8 @@ def main(
         print_states(states)
         return
     pace = Pace(todo, jobs=jobs, known=past_durations(opened, settings.settings_id), now=time.monotonic())
-    print(f"{len(todo)} to train, {time_left(pace)} with {jobs} at a time", flush=True)
+    left_out = f", {len(cells) - finished - len(todo)} left out" if failed else ""
+    print(f"{len(todo)} to train{left_out}, {jobs} at a time: {time_left(pace)}", flush=True)
     outcomes = run_cells(opened, todo, datasets, settings, project=project, jobs=jobs, backend=backend)
     wrong = watch(outcomes, pace, total=len(todo))
     for outcome in wrong:
@@ -114,8 +115,8 @@ def time_left(pace: Pace) -> str:
     """How long it will still take, in words."""
     seconds = pace.remaining_s(now=time.monotonic())
     if seconds is None:
-        return "for how long is not known yet"
-    return f"about {about(seconds)} left"
+        return "how long is not known yet"
+    return f"about {about(seconds)} left" if seconds else "nothing left"
 
 
 def print_states(states: Iterable[CellState]) -> None:
@@ -123,8 +124,8 @@ def print_states(states: Iterable[CellState]) -> None:
     states = sorted(states, key=lambda one: one.state == "finished")
     width = max(len(one.cell.label) for one in states)
     for one in states:
-        took = about(one.duration_s) if one.state == "finished" and one.duration_s is not None else ""
-        print(f"{one.state:<11} {one.cell.label:<{width}}  {one.reason or took}".rstrip())
+        said = about(one.duration_s or 0) if one.state == "finished" else (one.reason or "").partition("\n")[0]
+        print(f"{one.state:<11} {one.cell.label:<{width}}  {one.run_id or '':<36}  {said}".rstrip())
     counts = Counter(one.state for one in states)
     print(", ".join(f"{count} {state}" for state, count in counts.items()))
 

@@ -49,7 +49,7 @@ class Pace:
         60.0
         >>> pace.ended(cells[0], 32.0, now=32.0)
         >>> pace.remaining_s(now=32.0)
-        62.0
+        31.0
     """
 
     def __init__(self, cells: Sequence[Cell], *, jobs: int, known: Mapping[Kind, Sequence[float]], now: float) -> None:

@@ -174,7 +174,8 @@ def accuracy_lines(tables: StudyTables) -> list[str]:
         tables: What ``study_tables`` gave.
     """
     rows = tables.accuracies.to_pylist()
-    columns = sorted({row["configuration"] for row in rows}, key=lambda name: (name == PIXELS, name))
+    order = {row["configuration"]: (row.get("method") or "", row.get("inner_steps") or 0) for row in rows}
+    columns = sorted(order, key=lambda name: (name == PIXELS, *order[name]))
     cells = {(row["dataset"], row["configuration"]): _cell(row) for row in rows}
     datasets = sorted({row["dataset"] for row in rows})
     width = max(len("data set"), *map(len, datasets))
