@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot import FewShotDataset, demo_sets, load_packs
+from lightning_lde.fewshot import CHARACTER_SETS, FewShotDataset, character_set, digits_set, load_packs
 from lightning_lde.study._settings import StudySettings
+
+DIGITS = "digits"
 
 
 def study_datasets(
@@ -27,16 +29,25 @@ def study_datasets(
     Raises:
         DataError: If no data set is left, or one is too small for the settings.
     """
-    found = demo_sets() if folder is None else load_packs(folder, min_classes=settings.ways)
+    if folder is None:
+        known = [*CHARACTER_SETS, DIGITS]
+        # Drawing takes seconds: what is not asked for is not drawn.
+        found = [_drawn(name) for name in known if names is None or name in names]
+    else:
+        found = load_packs(folder, min_classes=settings.ways)
+        known = [dataset.name for dataset in found]
     chosen = [dataset for dataset in found if names is None or dataset.name in names]
     if not chosen or (names is not None and len(chosen) < len(set(names))):
-        known = ", ".join(dataset.name for dataset in found) or "none"
-        raise DataError(f"data sets {list(names or [])} are not all there; there are: {known}")
+        raise DataError(f"data sets {list(names or [])} are not all there; there are: {', '.join(known) or 'none'}")
     for dataset in chosen:
         _check_size(dataset, settings)
     channels = max([settings.channels, *(dataset.images.shape[1] for dataset in chosen)])
     settings = replace(settings, channels=channels)
     return [dataset.prepared(size=settings.image_size, channels=channels) for dataset in chosen], settings
+
+
+def _drawn(name: str) -> FewShotDataset:
+    return digits_set() if name == DIGITS else character_set(name)
 
 
 def _check_size(dataset: FewShotDataset, settings: StudySettings) -> None:
