@@ -110,17 +110,14 @@ def _logits(network: nn.Module, state: dict[str, Tensor], images: Tensor) -> Ten
 
 def _check_ties(network: nn.Module, adapted: list[str]) -> None:
     first = {id(value): name for name, value in network.named_parameters()}
+    parts = {name.partition(".")[0] for name in adapted}
     for name, value in network.named_parameters(remove_duplicate=False):
-        if value.requires_grad and first[id(value)] not in adapted and _same_part(name, adapted):
+        other = first[id(value)]
+        if value.requires_grad and (name.partition(".")[0] in parts) != (other.partition(".")[0] in parts):
             raise ConfigurationError(
-                f"{name} and {first[id(value)]} are one tensor, but only one of them is adapted: untie them, or adapt "
-                "all parameters (adapts='all')."
+                f"{name} and {other} are one tensor, but only one of them is to be adapted: untie them, or adapt all "
+                "parameters (adapts='all')."
             )
-
-
-def _same_part(name: str, adapted: list[str]) -> bool:
-    parts = {one.partition(".")[0] for one in adapted}
-    return name.partition(".")[0] in parts
 
 
 def _check_derivatives(network: nn.Module, loss: Tensor, adapted: dict[str, Tensor], *, higher_order: bool) -> None:

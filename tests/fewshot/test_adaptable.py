@@ -152,8 +152,9 @@ def test_operations_without_a_second_derivative_need_first_order() -> None:
     assert float(model_of(Layers(Cube()), first_order=True).training_step(tasks()).detach()) > 0
 
 
-def test_a_tie_between_what_is_adapted_and_what_is_not_is_refused() -> None:
-    model = model_of(Layers(), adapts="head")
+@pytest.mark.parametrize("adapts", ["head", "body"])
+def test_a_tie_between_what_is_adapted_and_what_is_not_is_refused(adapts: str) -> None:
+    model = model_of(Layers(), adapts=adapts)
     model.backbone.second = nn.Linear(6, 3)
     model.backbone.feature_dim = 3
     model.head = nn.Linear(3, 3).double()
