@@ -91,6 +91,9 @@ def test_study_diversity_and_correlation(tmp_path: Path) -> None:
     assert "12 trainings on 4 data sets, 0 are in lake already" in first
     again = run("tasks/study.py", *place, *SETS, *SMALL, cwd=tmp_path)
     assert "12 trainings on 4 data sets, 12 are in lake already" in again
+    assert "12 finished" in run("tasks/study.py", *place, *SETS, *SMALL, "--status", cwd=tmp_path)
+    assert "12 of 12 trainings" in run("analysis/tables.py", *place, *SETS, *SMALL, "-o", "tables", cwd=tmp_path)
+    assert len(list((tmp_path / "tables").glob("*.parquet"))) == 5
     assert "greek" in run("analysis/diversity.py", *place, *SETS, *SMALL, cwd=tmp_path)
     output = run("analysis/correlation.py", *place, "-o", "out/report.html", cwd=tmp_path)
     assert output.count("MAML first order, 5 steps") == 1
