@@ -201,10 +201,10 @@ def test_files_that_are_always_replaced_end_in_an_error(lake_path: Path, monkeyp
         _views.create_views(*arguments)
 
     monkeypatch.setattr(_lake, "create_views", create_views)
-    monkeypatch.setattr(_lake, "RETRY_FOR_S", 0.5)
+    monkeypatch.setattr(_lake, "RETRY_FOR_S", 2.0)
     with pytest.raises(StoreError, match="replaced at each attempt"):
         lake.sql("select * from runs")
-    assert len(calls) > 3
+    assert len(calls) > 1
 
 
 def test_a_wrong_query_is_not_tried_again(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

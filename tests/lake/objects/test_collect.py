@@ -284,6 +284,7 @@ def test_a_writer_at_work_loses_nothing(source: Path, tmp_path: Path, collect: C
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("collect", [gc, at_once])
 def test_a_writer_at_work_loses_nothing_wherever_its_steps_fall(
     source: Path, tmp_path: Path, collect: Callable[[LakeStorage], object]
