@@ -128,6 +128,7 @@ def doubled(batch: Episode) -> Episode:
     return batch._replace(support_images=batch.support_images.double(), query_images=batch.query_images.double())
 
 
+@pytest.mark.slow
 def test_a_short_fit_learns_features_for_unseen_characters(
     trainer: Callable[..., pl.Trainer], greek: FewShotDataset
 ) -> None:

@@ -284,7 +284,7 @@ def situations(*fast: str) -> list[Any]:
     return [pytest.param(name, marks=[] if name in fast else pytest.mark.slow, id=name) for name in SITUATIONS]
 
 
-@pytest.mark.parametrize("situation", situations("at the end of validation", "every five steps"))
+@pytest.mark.parametrize("situation", situations("every five steps"))
 def test_a_training_that_was_killed_between_checkpoints_keeps_what_came_before(
     begin: Callable[..., Trainings], situation: str
 ) -> None:
@@ -330,6 +330,7 @@ def test_kills_at_any_moment_leave_one_whole_run(begin: Callable[..., Trainings]
     assert_complete(trainings, last)
 
 
+@pytest.mark.slow
 def test_without_a_logger_steps_are_there_as_with_one(begin: Callable[..., Trainings]) -> None:
     tables = []
     for logger in (True, False):

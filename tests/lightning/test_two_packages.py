@@ -148,6 +148,7 @@ def test_lightning_cli_takes_a_class_path(tmp_path: Path, package: str, first: s
     assert rows == [{"status": "finished", "project": "p", "tags": '{"a":"b"}'}]
 
 
+@pytest.mark.slow
 def test_the_cli_explains_each_argument(tmp_path: Path) -> None:
     program = CLI.format(package=LIGHTNING, first="", then=IMPORTED_FIRST)
     words = output(program, "fit", "--trainer.callbacks.help=lightning_lde.LDECallback", folder=tmp_path)

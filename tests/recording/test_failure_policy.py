@@ -272,6 +272,7 @@ def test_credentials_that_expire_keep_the_rest_for_a_sync_with_new_ones(server: 
     assert steps_of(Lake("s3://bucket/lake", server.options)) == list(range(500))
 
 
+@pytest.mark.slow
 def test_a_slow_lake_makes_no_step_wait(lake_path: Path) -> None:
     lake = Lake(lake_path).create()
     lake.storage.store = FaultyStore(lake.storage.store, lambda *_: Fault(FaultKind.DELAY, 0.1))
@@ -361,6 +362,7 @@ def test_a_lake_on_a_full_disk_gets_the_rest_when_there_is_room(small_disk: Path
     assert steps_of(Lake(small_disk / "lake")) == list(range(700))
 
 
+@pytest.mark.slow
 def test_a_full_disk_for_the_spool_costs_nothing_while_the_lake_is_there(
     small_disk: Path, lake_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,6 +188,7 @@ for step in range(10):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.s3
 @pytest.mark.parametrize(
     "first", ["from lightning_lde import log", pytest.param("atexit.register(time.sleep, 1.0)", marks=pytest.mark.slow)]

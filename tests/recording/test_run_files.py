@@ -109,6 +109,7 @@ def test_a_damaged_note_is_said_and_holds_up_nothing(tmp_path: Path, own_spool: 
     assert len(artifacts(lake_path)) == 1
 
 
+@pytest.mark.slow
 def test_the_next_run_sends_it_and_no_note_stays_where_all_went_well(tmp_path: Path, own_spool: Path) -> None:
     lake_path = left_by_a_run_without_a_lake(tmp_path)
     LakeStorage(lake_path).initialise()

@@ -54,6 +54,7 @@ def output(outcome: Outcome) -> str:
     return "\n".join(outcome.notes)
 
 
+@pytest.mark.slow
 def test_an_unseeded_program(repository: Path, tmp_path: Path, record: Record) -> None:
     lake = record(repository, "unseeded.py", "lake")
     outcome = again(lake, tmp_path / "again")

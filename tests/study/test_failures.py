@@ -79,6 +79,7 @@ def test_a_cell_whose_process_died_leaves_a_failed_run(lake: Lake, monkeypatch: 
     assert states(lake, cells) == [("failed", f"ChildProcessError: {error}")]
 
 
+@pytest.mark.slow
 def test_threads_give_what_processes_give(small_study, lake: Lake) -> None:
     datasets, settings = study_datasets(None, SMALL, names=["greek", "digits"])
     cells = plan_cells(datasets, settings)
