@@ -9,7 +9,7 @@ and y = gamma x + beta, and the sums A = sum g and B = sum g x over a gradient g
 
     dz = (gamma s) (g at the places of p) - (gamma s / N) (A + B (z - mean) s),  dgamma = B,  dbeta = A
 
-which is differentiated by g, z and gamma for the second derivative.
+which is differentiated by g, z and gamma for the second derivative. Whoever wants a third one gets torch's composition.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 __all__ = ["can_pool_norm", "pooled_norm"]
 
@@ -41,7 +40,8 @@ def can_pool_norm(images: Tensor) -> bool:
 def pooled_norm(images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Return ``max_pool2d(batch_norm(images), 2)``, normalised by the batch's own statistics.
 
-    Differentiable twice. Where two values of a square are equal the first one has the derivative, as torch does.
+    Differentiable as often as torch's own. Where two values of a square are equal the first one has the derivative, as
+    torch does.
 
     Args:
         images: float32 or float64, shape (N, C, H, W), H and W at least 2.
@@ -72,18 +72,19 @@ class _PooledNorm(torch.autograd.Function):
         first = torch.arange(n).mul_(height * width * channels).view(n, 1, 1, 1) + torch.arange(channels).view(-1, 1, 1)
         places = _rows(torch.add(first, inside, alpha=channels)).reshape(-1)
         ctx.save_for_backward(images, weight, mean, scale, centred, places)
+        ctx.eps = eps
         return _images(torch.addcmul(bias, centred, weight * scale), n, height // 2, width // 2)
 
     @staticmethod
     def backward(ctx: Any, *of_output: Tensor) -> Any:
-        return (*_Slopes.apply(of_output[0], *ctx.saved_tensors), None)  # type: ignore[no-untyped-call]
+        return (*_Slopes.apply(of_output[0], ctx.eps, *ctx.saved_tensors), None)  # type: ignore[no-untyped-call]
 
 
 class _Slopes(torch.autograd.Function):
     """The first derivative, which can be differentiated once more."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, *of_pass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, g: Tensor, eps: float, *of_pass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images, weight, mean, scale, centred, places = of_pass
         n, _, height, width = images.shape
         values, slopes = _rows(images), _rows(g)
@@ -94,16 +95,19 @@ class _Slopes(torch.autograd.Function):
         by_value = factor * scale * sum_gx / -count
         found = torch.addcmul(factor * sum_g / -count - mean * by_value, values, by_value)
         found.view(-1).scatter_add_(0, places, (slopes * factor).view(-1))
-        ctx.save_for_backward(slopes, *of_pass, sum_g, sum_gx)
+        ctx.save_for_backward(g, *of_pass, sum_g, sum_gx)
+        ctx.eps = eps
         return _images(found, n, height, width), sum_gx, sum_g
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *of_slopes: Tensor) -> Any:
         u, of_weight, of_bias = of_slopes
-        slopes, images, weight, mean, scale, centred, places, sum_g, sum_gx = ctx.saved_tensors
+        g, images, weight, mean, scale, centred, places, sum_g, sum_gx = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # What follows takes mean, scale and places for constants, which a third derivative must not.
+            return (*_composed(g, images, weight, ctx.eps, of_slopes), *[None] * 4)
         n, _, height, width = images.shape
-        values, given = _rows(images), _rows(u.contiguous(memory_format=_LAST))
+        values, slopes, given = _rows(images), _rows(g), _rows(u.contiguous(memory_format=_LAST))
         count, factor = len(values), weight * scale
         sum_u = given.sum(0)
         sum_ux = scale * ((given * values).sum(0) - mean * sum_u)
@@ -120,7 +124,19 @@ class _Slopes(torch.autograd.Function):
         of_g = torch.addcmul(of_bias - factor * sum_u / count, centred, by_sum_gx * scale)
         of_g.addcmul_(at_places, factor)
         half = height // 2, width // 2
-        return _images(of_g, n, *half), _images(of_images, n, height, width), scale * by_factor, None, None, None, None
+        found = _images(of_g, n, *half), None, _images(of_images, n, height, width), scale * by_factor
+        return (*found, *[None] * 4)
+
+
+def _composed(g: Tensor, images: Tensor, weight: Tensor, eps: float, of_slopes: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """The second derivative by g, eps (there is none), images and weight, by torch's own operations."""
+    # g may depend on the images: names of their own make these derivatives partial ones.
+    g, images, weight = (each.view_as(each) for each in (g, images, weight))
+    bias = torch.zeros_like(weight, requires_grad=True)
+    out = F.max_pool2d(F.batch_norm(images, None, None, weight, bias, True, 0.0, eps), 2)
+    slopes = torch.autograd.grad(out, (images, weight, bias), g, create_graph=True)
+    by = torch.autograd.grad(slopes, (g, images, weight), of_slopes, create_graph=True, allow_unused=True)
+    return by[0], None, *by[1:]
 
 
 def _rows(images: Tensor) -> Tensor:
