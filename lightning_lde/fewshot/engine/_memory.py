@@ -10,9 +10,12 @@ from contextlib import contextmanager
 
 __all__ = ["keep_memory", "kept_memory", "return_memory"]
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_TRIM_DEFAULT, _MMAP_DEFAULT = 128 * 1024, 65536
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEEP = 2**31 - 1
+_MOST_MAPPED = 65536
+# Whoever sets one of these ends glibc's adapting them to what is freed. They are left where that leads when large
+# tensors come and go: blocks up to 32 MB are handed out again, and twice as much may lie free at the end.
+_LARGEST_KEPT = 32 << 20
 
 _lock = threading.Lock()
 _users = 0
@@ -24,8 +27,8 @@ def kept_memory() -> Iterator[None]:
 
     By default glibc asks the system for each allocation above 32 MB, and for smaller ones at first, and gives it back
     when it is freed: the system clears each page anew, which for the feature maps of 84 x 84 pixels takes longer than
-    the arithmetic. The setting belongs to the process; it is taken back, and free memory returned, when the last of
-    those who wanted it ends. Elsewhere than on glibc nothing happens.
+    the arithmetic. The setting belongs to the process. When the last of those who wanted it ends, free memory is
+    returned, and so is each block above 32 MB from then on. Elsewhere than on glibc nothing happens.
     """
     keep_memory()
     try:
@@ -51,8 +54,9 @@ def return_memory() -> None:
         _users -= 1
         libc = _libc()
         if libc and not _users:
-            libc.mallopt(_MMAP_MAX, _MMAP_DEFAULT)
-            libc.mallopt(_TRIM_THRESHOLD, _TRIM_DEFAULT)
+            libc.mallopt(_MMAP_MAX, _MOST_MAPPED)
+            libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
+            libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
             libc.malloc_trim(0)
 
 
