@@ -13,7 +13,7 @@ from lightning_lde.fewshot._batches import unstack
 from lightning_lde.fewshot._episodes import Episode
 from lightning_lde.fewshot._episodic import Schedule
 from lightning_lde.fewshot.backbones import describe_backbone
-from lightning_lde.fewshot.engine import InnerLoop, Parameters, accuracy, adapt, query_loss, trainable
+from lightning_lde.fewshot.engine import InnerLoop, Parameters, accuracy, adapt, channels_last, query_loss, trainable
 
 __all__ = ["Reptile"]
 
@@ -102,12 +102,12 @@ class Reptile(Adapting):
     def _learn(self, task: Episode, current: Parameters) -> tuple[Tensor, Tensor, Tensor]:
         """Return a task's distance, and loss and accuracy on all its images."""
         network, one = self.network, InnerLoop(1, self.inner_lr, first_order=True)
-        images = torch.cat([task.support_images, task.query_images])
+        images = channels_last(torch.cat([task.support_images, task.query_images]))
         labels = torch.cat([task.support_labels, task.query_labels])
         parts = self._parts(labels)
         learned = current
         for step in range(self.inner_steps):
-            start = {name: value.detach().requires_grad_() for name, value in learned.items()}
+            start = {name: channels_last(value).requires_grad_() for name, value in learned.items()}
             rows = parts[step % len(parts)]
             [learned] = adapt(network, start, images[rows], labels[rows], one)
         learned = {name: value.detach() for name, value in learned.items()}

@@ -1,7 +1,15 @@
 """Gradients through adaptation: what MAML and its kin compute, apart from any Trainer."""
 
 from lightning_lde.fewshot.engine._evaluation import adapted_at, evaluation_mode
-from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, adapt, query_loss, trainable
+from lightning_lde.fewshot.engine._inner import (
+    InnerLoop,
+    Parameters,
+    accuracy,
+    adapt,
+    channels_last,
+    query_loss,
+    trainable,
+)
 from lightning_lde.fewshot.engine._memory import keep_memory, kept_memory, return_memory
 from lightning_lde.fewshot.engine._meta import MetaLoss, meta_loss
 from lightning_lde.fewshot.engine._pooled_norm import can_pool_norm, pooled_norm
@@ -14,6 +22,7 @@ __all__ = [
     "adapt",
     "adapted_at",
     "can_pool_norm",
+    "channels_last",
     "evaluation_mode",
     "keep_memory",
     "kept_memory",

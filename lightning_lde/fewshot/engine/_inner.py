@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from lightning_lde.errors import ConfigurationError
 
-__all__ = ["InnerLoop", "Parameters", "accuracy", "adapt", "query_loss", "trainable"]
+__all__ = ["InnerLoop", "Parameters", "accuracy", "adapt", "channels_last", "query_loss", "trainable", "weighted"]
 
 Parameters = dict[str, Tensor]
 
@@ -75,7 +75,7 @@ def trainable(model: nn.Module) -> Parameters:
 
 
 def channels_last(values: Tensor) -> Tensor:
-    """Images and the weights of convolutions with the channels last: CPUs work a third faster on these."""
+    """Return values without their history, with the channels last where there are four dimensions, for CPUs."""
     values = values.detach()
     return values.to(memory_format=torch.channels_last) if values.ndim == 4 else values
 
