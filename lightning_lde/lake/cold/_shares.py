@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from lightning_lde.lake.cold._erased import Erased, without_erased
@@ -95,5 +95,10 @@ def write_shares(store: Store, shares: Sequence[Share], erased: Erased, made: Ca
         return
     largest_first = sorted(shares, key=lambda share: share.size_bytes, reverse=True)
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for done in [pool.submit(write, share) for share in largest_first]:
-            done.result()
+        try:
+            for done in as_completed([pool.submit(write, share) for share in largest_first]):
+                done.result()
+        except BaseException:
+            # Nothing of it will count: what has not begun need not.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
