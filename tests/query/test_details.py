@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from lightning_lde import Lake
 from lightning_lde.query import run_details
@@ -54,6 +55,9 @@ def test_episodes_are_not_pooled_over_what_differs(lake: Lake) -> None:
     ]
     lake.storage.add_records("episodes", episodes, project="p")
     rows = run_details(lake, "one").episodes
+    low, high = stats.t.interval(0.95, 1, loc=0.2, scale=stats.sem([0.1, 0.3]))
+    assert rows[0]["accuracy_half_interval"] == pytest.approx((high - low) / 2)
+    assert rows[1]["accuracy_half_interval"] is None
     names = ("segment", "dataset", "split", "weights_id", "tasks")
     assert [(*(row[name] for name in names), round(row["accuracy"], 9)) for row in rows] == [
         (0, "birds", "val", "w0", 2, 0.2),
