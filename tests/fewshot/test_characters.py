@@ -48,7 +48,7 @@ def test_no_image_is_blank_and_instances_differ(all_sets: list[FewShotDataset]) 
 def test_no_missing_glyph_box_is_drawn() -> None:
     from fontTools.ttLib import TTFont
 
-    from lightning_lde.fewshot._glyphs import _path, faces_of
+    from lightning_lde.fewshot.sources._glyphs import _path, faces_of
 
     assert faces_of(0x0378) == []
     for code_point in (0x0391, 0x05D0, 0x1401, 0x2701):
@@ -57,7 +57,7 @@ def test_no_missing_glyph_box_is_drawn() -> None:
 
 
 def test_classes_of_a_set_look_different(all_sets: list[FewShotDataset]) -> None:
-    from lightning_lde.fewshot._glyphs import faces_of, plain
+    from lightning_lde.fewshot.sources._glyphs import faces_of, plain
 
     for one in all_sets[:-1]:
         points = [int(name.split()[0][2:], 16) for name in one.classes]
@@ -81,7 +81,7 @@ def test_drawing_neither_uses_nor_moves_global_random_state(greek: FewShotDatase
 def test_numbers_of_the_affine_change_fill_their_range() -> None:
     from scipy.stats import kstest
 
-    from lightning_lde.fewshot._glyphs import key_of, uniform
+    from lightning_lde.fewshot.sources._glyphs import key_of, uniform
 
     sample = np.concatenate([uniform(key_of("set", step), 6) for step in range(500)])
     assert kstest(sample, "uniform", args=(-1, 2)).pvalue > 1e-3

@@ -24,7 +24,7 @@ from scipy.io import savemat
 
 from lightning_lde.errors import ConfigurationError, DataError, DownloadError
 from lightning_lde.fewshot import PUBLIC_SETS, Episodes, FewShotDataset, download, public_set
-from lightning_lde.fewshot._published_splits import PUBLISHED
+from lightning_lde.fewshot.sources._published_splits import PUBLISHED
 
 Pixels = npt.NDArray[np.uint8]
 

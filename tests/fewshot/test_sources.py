@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.fewshot import Episodes, FewShotDataset, split_classes
+from lightning_lde.fewshot import Episodes, from_dataset, from_folder, from_hugging_face, split_classes
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (12, 9, 13, 3), dtype=np.uint8)
 GREY = COLOUR[..., 0]
@@ -45,7 +45,7 @@ class Pairs:
     ids=["pillow", "array", "tensor"],
 )
 def test_pictures_of_any_kind_become_the_same_images(kind: Any) -> None:
-    found = FewShotDataset.from_dataset("pairs", Pairs([kind(one) for one in COLOUR]), splits=HALVES)
+    found = from_dataset("pairs", Pairs([kind(one) for one in COLOUR]), splits=HALVES)
     assert np.array_equal(found.images.numpy(), COLOUR.transpose(0, 3, 1, 2))
     assert found.labels.tolist() == LABELS
     assert found.classes == Pairs.classes
@@ -53,12 +53,12 @@ def test_pictures_of_any_kind_become_the_same_images(kind: Any) -> None:
 
 
 def test_resizing_on_the_way_is_that_of_prepared() -> None:
-    whole = FewShotDataset.from_dataset("pairs", Pairs(COLOUR), splits=HALVES)
+    whole = from_dataset("pairs", Pairs(COLOUR), splits=HALVES)
     for channels in (1, 3):
-        small = FewShotDataset.from_dataset("pairs", Pairs(COLOUR), splits=HALVES, size=6, channels=channels)
+        small = from_dataset("pairs", Pairs(COLOUR), splits=HALVES, size=6, channels=channels)
         assert torch.equal(small.images, whole.prepared(size=6, channels=channels).images)
         assert small.preparation == whole.prepared(size=6, channels=channels).preparation
-    mixed = FewShotDataset.from_dataset("mixed", Pairs([*COLOUR[:6], *GREY[6:]]), splits=HALVES, channels=1)
+    mixed = from_dataset("mixed", Pairs([*COLOUR[:6], *GREY[6:]]), splits=HALVES, channels=1)
     luma = COLOUR[:6] @ np.array([0.299, 0.587, 0.114])
     assert np.abs(mixed.images[:6, 0].numpy() - luma).max() <= 0.501
     assert np.array_equal(mixed.images[6:, 0].numpy(), GREY[6:])
@@ -69,25 +69,25 @@ def test_pictures_with_palette_alpha_and_sixteen_bits() -> None:
     alpha = Image.fromarray(np.dstack([COLOUR[0], GREY[0]]))
     deep = Image.fromarray(GREY[0].astype(np.uint16) * 257)
     data = Pairs([palette, alpha, np.dstack([COLOUR[0], GREY[0]])], ["a", "b", "b"])
-    read = FewShotDataset.from_dataset("odd", data, classes=["a", "b"], splits=HALVES)
+    read = from_dataset("odd", data, classes=["a", "b"], splits=HALVES)
     assert np.array_equal(read.images[0].permute(1, 2, 0), np.asarray(palette.convert("RGB")))
     for row in (1, 2):
         assert np.array_equal(read.images[row].permute(1, 2, 0), COLOUR[0])
-    grey = FewShotDataset.from_dataset("deep", Pairs([deep, GREY[0] > 99], "ab"), classes="ab", splits=HALVES)
+    grey = from_dataset("deep", Pairs([deep, GREY[0] > 99], "ab"), classes="ab", splits=HALVES)
     assert np.array_equal(grey.images[0, 0], GREY[0])
     assert np.array_equal(grey.images[1, 0], np.where(GREY[0] > 99, 255, 0))
 
 
 def test_floats_and_labels_of_any_kind_are_taken_as_they_are() -> None:
     series = torch.randn(12, 2, 5)
-    found = FewShotDataset.from_dataset("series", TensorDataset(series, torch.tensor(LABELS)), splits=HALVES)
+    found = from_dataset("series", TensorDataset(series, torch.tensor(LABELS)), splits=HALVES)
     assert torch.equal(found.images, series)
     assert found.classes == ("0", "1", "2", "3")
-    named = FewShotDataset.from_dataset("named", list(zip(series.numpy(), "dcba" * 3, strict=True)), splits=HALVES)
+    named = from_dataset("named", list(zip(series.numpy(), "dcba" * 3, strict=True)), splits=HALVES)
     assert named.classes == ("a", "b", "c", "d")
     assert named.labels.tolist() == [3, 2, 1, 0] * 3
     arrays = [(one, np.int64(label)) for one, label in zip(series, [30, 4] * 6, strict=True)]
-    assert FewShotDataset.from_dataset("numbers", arrays, splits=HALVES).classes == ("4", "30")
+    assert from_dataset("numbers", arrays, splits=HALVES).classes == ("4", "30")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_floats_and_labels_of_any_kind_are_taken_as_they_are() -> None:
 )
 def test_what_does_not_fit_is_named(dataset: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        FewShotDataset.from_dataset("x", dataset, splits=None)
+        from_dataset("x", dataset, splits=None)
 
 
 class Rows:
@@ -131,15 +131,15 @@ class Rows:
 
 def test_hugging_face_parts_become_one_set() -> None:
     parts = {"train": Rows(slice(0, 7)), "empty": Rows(slice(0, 0)), "test": Rows(slice(7, 12))}
-    found = FewShotDataset.from_hugging_face("hub", parts, image="picture", label="kind", splits=HALVES)
-    assert found.fingerprint == FewShotDataset.from_dataset("pairs", Pairs(COLOUR), splits=HALVES).fingerprint
-    alone = FewShotDataset.from_hugging_face("hub", parts["train"], image="picture", label="kind", splits=HALVES)
+    found = from_hugging_face("hub", parts, image="picture", label="kind", splits=HALVES)
+    assert found.fingerprint == from_dataset("pairs", Pairs(COLOUR), splits=HALVES).fingerprint
+    alone = from_hugging_face("hub", parts["train"], image="picture", label="kind", splits=HALVES)
     assert len(alone) == 7
     with pytest.raises(DataError, match=r"the columns \['picture', 'kind'\] and no \['image', 'label'\]"):
-        FewShotDataset.from_hugging_face("hub", parts)
+        from_hugging_face("hub", parts)
     parts["test"] = Rows(slice(7, 12), "abcd")
     with pytest.raises(DataError, match="name their classes differently"):
-        FewShotDataset.from_hugging_face("hub", parts, image="picture", label="kind")
+        from_hugging_face("hub", parts, image="picture", label="kind")
 
 
 @pytest.fixture
@@ -154,13 +154,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_read_class_by_class(folder: Path) -> None:
-    found = FewShotDataset.from_folder(folder, splits=HALVES)
+    found = from_folder(folder, splits=HALVES)
     assert (found.name, found.classes) == ("animals", Pairs.classes)
     assert found.labels.tolist() == sorted(LABELS)
     for one in range(4):
         mine = {image.numpy().tobytes() for image in found.images[found.labels == one]}
         assert mine == {COLOUR[row].transpose(2, 0, 1).tobytes() for row in range(12) if LABELS[row] == one}
-    assert FewShotDataset.from_folder(folder, splits=HALVES).fingerprint == found.fingerprint
+    assert from_folder(folder, splits=HALVES).fingerprint == found.fingerprint
 
 
 def test_folders_can_say_the_splits(folder: Path) -> None:
@@ -168,16 +168,16 @@ def test_folders_can_say_the_splits(folder: Path) -> None:
         (folder / part).mkdir()
         for name in names:
             (folder / name).rename(folder / part / name)
-    found = FewShotDataset.from_folder(folder, name="said", size=8, channels=1)
+    found = from_folder(folder, name="said", size=8, channels=1)
     assert dict(zip(found.classes, found.class_splits, strict=True)) == {
         "ant": "train", "dog": "train", "bee": "test", "cat": "test",
     }  # fmt: skip
     assert len(list(Episodes(found, ways=2, shots=1, queries=2, n_episodes=3))) == 3
     with pytest.raises(DataError, match="leave splits out"):
-        FewShotDataset.from_folder(folder, splits=HALVES)
+        from_folder(folder, splits=HALVES)
     (folder / "test" / "ant").mkdir()
     with pytest.raises(DataError, match="class 'ant' lies in test and in train"):
-        FewShotDataset.from_folder(folder)
+        from_folder(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", "cut"])
@@ -185,19 +185,19 @@ def test_a_broken_image_is_named(folder: Path, content: bytes | str) -> None:
     broken = folder / "cat" / "02.PNG"
     broken.write_bytes(content if isinstance(content, bytes) else broken.read_bytes()[:-200])
     with pytest.raises(DataError, match=r"cat/02\.PNG cannot be read as an image"):
-        FewShotDataset.from_folder(folder, splits=HALVES)
+        from_folder(folder, splits=HALVES)
 
 
 def test_folders_that_cannot_work_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere is no folder"):
-        FewShotDataset.from_folder(tmp_path / "nowhere")
+        from_folder(tmp_path / "nowhere")
     (folder / "eel").mkdir()
     with pytest.raises(DataError, match="eel holds no image"):
-        FewShotDataset.from_folder(folder)
+        from_folder(folder)
     with pytest.raises(DataError, match="has 0 classes"):
-        FewShotDataset.from_folder(folder / "eel")
+        from_folder(folder / "eel")
     with pytest.raises(ConfigurationError, match="size=0"):
-        FewShotDataset.from_folder(folder, size=0)
+        from_folder(folder, size=0)
 
 
 @settings(max_examples=40, deadline=None)

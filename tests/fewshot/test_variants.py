@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot import MAML, Conv4, Episodes, FewShotDataset, ProtoNet, Reptile
-from lightning_lde.fewshot._step_lengths import step_weights
+from lightning_lde.fewshot.methods._step_lengths import step_weights
 
 from .test_maml import tiny_batch, tiny_model
 

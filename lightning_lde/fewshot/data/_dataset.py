@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -16,10 +14,8 @@ import torch
 from torch import Tensor
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot._checks import SPLITS, check_classes, check_finite, check_labels, check_samples
-from lightning_lde.fewshot._preparation import check_form, preparation_words, prepare
-from lightning_lde.fewshot._sources import from_dataset, from_folder, from_hugging_face
-from lightning_lde.fewshot._splits import ClassSplits
+from lightning_lde.fewshot.data._checks import SPLITS, check_classes, check_finite, check_labels, check_samples
+from lightning_lde.fewshot.data._preparation import check_form, preparation_words, prepare
 
 __all__ = ["SPLITS", "FewShotDataset"]
 
@@ -81,142 +77,6 @@ class FewShotDataset:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    @staticmethod
-    def from_dataset(
-        name: str,
-        dataset: Any,
-        *,
-        splits: ClassSplits = None,
-        classes: Sequence[str] | None = None,
-        size: int | None = None,
-        channels: int | None = None,
-        seed: int = 0,
-        licence: str | None = None,
-        source: str | None = None,
-    ) -> FewShotDataset:
-        """Read a map-style data set of pairs (image, label), such as torchvision's.
-
-        Args:
-            name: What to call the set.
-            dataset: Has a length and gives pairs. An image is Pillow's, a uint8 array (H, W) or (H, W, C), or a
-                uint8 tensor (H, W) or (C, H, W); floats stay as they are. A label is an index or a name.
-            splits: Of the classes, as ``split_classes`` takes them.
-            classes: Name of each class; None: the data set's attribute ``classes``, or what the labels say.
-            size: Height and width of the result; None: all images have one size already.
-            channels: 1 or 3; None: all images have the same number already.
-            seed: Of splits by fractions.
-            licence: Terms under which the images may be used.
-            source: Where they come from.
-
-        Raises:
-            ConfigurationError: A setting cannot work.
-            DataError: A sample or a label has not the expected form, a class has no sample, or there are too
-                few classes.
-
-        Example:
-            >>> import numpy as np
-            >>> pairs = [(np.full((4, 6), 9, dtype=np.uint8), name) for name in ("a", "b", "b")]
-            >>> halves = FewShotDataset.from_dataset("toy", pairs, splits={"train": ["a"], "test": ["b"]}, size=8)
-            >>> halves.class_counts, tuple(halves.images.shape)
-            ({'a': 1, 'b': 2}, (3, 1, 8, 8))
-        """
-        return from_dataset(
-            name,
-            dataset,
-            splits=splits,
-            classes=classes,
-            size=size,
-            channels=channels,
-            seed=seed,
-            licence=licence,
-            source=source,
-        )
-
-    @staticmethod
-    def from_hugging_face(
-        name: str,
-        dataset: Any,
-        *,
-        image: str = "image",
-        label: str = "label",
-        splits: ClassSplits = None,
-        size: int | None = None,
-        channels: int | None = None,
-        seed: int = 0,
-        licence: str | None = None,
-        source: str | None = None,
-    ) -> FewShotDataset:
-        """Read a ``datasets.Dataset``, or all parts of a ``DatasetDict``, whose splits are by sample.
-
-        Args:
-            name: What to call the set.
-            dataset: The data set.
-            image: Column of the images.
-            label: Column of the labels; the names of a ``ClassLabel`` become those of the classes.
-            splits: Of the classes, as ``split_classes`` takes them.
-            size: As in ``from_dataset``.
-            channels: As in ``from_dataset``.
-            seed: Of splits by fractions.
-            licence: Terms under which the images may be used.
-            source: Where they come from.
-
-        Raises:
-            ConfigurationError: A setting cannot work.
-            DataError: A column is not there, or as in ``from_dataset``.
-        """
-        return from_hugging_face(
-            name,
-            dataset,
-            image=image,
-            label=label,
-            splits=splits,
-            size=size,
-            channels=channels,
-            seed=seed,
-            licence=licence,
-            source=source,
-        )
-
-    @staticmethod
-    def from_folder(
-        root: str | PathLike[str],
-        *,
-        name: str | None = None,
-        splits: ClassSplits = None,
-        size: int | None = None,
-        channels: int | None = None,
-        seed: int = 0,
-        licence: str | None = None,
-        source: str | None = None,
-    ) -> FewShotDataset:
-        """Read a folder with one folder of images per class, or with such folders below train, val and test.
-
-        Args:
-            root: The folder: ``root/class/**/image.png`` or ``root/train/class/**/image.png``.
-            name: What to call the set; None: the name of the folder.
-            splits: Of the classes, as ``split_classes`` takes them, where the folders do not say it.
-            size: As in ``from_dataset``.
-            channels: As in ``from_dataset``.
-            seed: Of splits by fractions.
-            licence: Terms under which the images may be used.
-            source: Where they come from.
-
-        Raises:
-            ConfigurationError: A setting cannot work.
-            DataError: There is no such folder, a class has no image, an image cannot be read, or a class lies
-                in two splits.
-        """
-        return from_folder(
-            root,
-            name=name,
-            splits=splits,
-            size=size,
-            channels=channels,
-            seed=seed,
-            licence=licence,
-            source=source,
-        )
 
     @property
     def sample_dtype(self) -> str:

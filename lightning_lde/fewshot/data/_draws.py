@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lightning_lde.fewshot._data import FewShotDataset
+from lightning_lde.fewshot.data._dataset import FewShotDataset
 
 __all__ = ["ClassTable", "Draws", "draw_tasks"]
 

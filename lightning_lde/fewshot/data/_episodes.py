@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.fewshot._data import FewShotDataset
-from lightning_lde.fewshot._draws import ClassTable, Draws, draw_tasks
+from lightning_lde.fewshot.data._dataset import FewShotDataset
+from lightning_lde.fewshot.data._draws import ClassTable, Draws, draw_tasks
 
 __all__ = ["Batch", "ClassificationSplit", "Episode", "Episodes"]
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot._episodes import Batch, ClassificationSplit, Episodes
+from lightning_lde.fewshot.data._episodes import Batch, ClassificationSplit, Episodes
 
 __all__ = ["classification_loader", "collate_batch", "episode_loader"]
 

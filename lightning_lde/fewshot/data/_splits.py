@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.fewshot._checks import SPLITS
+from lightning_lde.fewshot.data._checks import SPLITS
 
 __all__ = ["ClassSplits", "split_classes"]
 

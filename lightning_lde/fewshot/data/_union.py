@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot._data import FewShotDataset
-from lightning_lde.fewshot._preparation import check_form
+from lightning_lde.fewshot.data._dataset import FewShotDataset
+from lightning_lde.fewshot.data._preparation import check_form
 
 __all__ = ["union"]
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_lde.fewshot._episodes import Episode
+from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine._inner import (
     InnerLoop,
     Parameters,

@@ -10,12 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot._batches import check_values, unstack
-from lightning_lde.fewshot._episodes import Episode
-from lightning_lde.fewshot._episodic import EpisodicModule, Schedule
-from lightning_lde.fewshot._functional import check_adaptable
-from lightning_lde.fewshot._results import TaskScore
-from lightning_lde.fewshot._step_lengths import learned_lr, step_weights
+from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine import (
     InnerLoop,
     accuracy,
@@ -25,6 +20,11 @@ from lightning_lde.fewshot.engine import (
     return_memory,
     trainable,
 )
+from lightning_lde.fewshot.methods._batches import check_values, unstack
+from lightning_lde.fewshot.methods._episodic import EpisodicModule, Schedule
+from lightning_lde.fewshot.methods._functional import check_adaptable
+from lightning_lde.fewshot.methods._results import TaskScore
+from lightning_lde.fewshot.methods._step_lengths import learned_lr, step_weights
 
 __all__ = ["Adapting", "Adapts", "Classifier"]
 

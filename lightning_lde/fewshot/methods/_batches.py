@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot._episodes import Episode
+from lightning_lde.fewshot.data._episodes import Episode
 
 __all__ = ["check_batch", "check_values", "unstack"]
 

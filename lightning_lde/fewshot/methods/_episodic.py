@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot._batches import check_batch
-from lightning_lde.fewshot._episodes import Episode
-from lightning_lde.fewshot._metrics import MeanWithInterval
-from lightning_lde.fewshot._results import TaskScore, results_of
 from lightning_lde.fewshot.backbones import feature_dim
+from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine import evaluation_mode, trainable
+from lightning_lde.fewshot.methods._batches import check_batch
+from lightning_lde.fewshot.methods._metrics import MeanWithInterval
+from lightning_lde.fewshot.methods._results import TaskScore, results_of
 
 __all__ = ["EpisodicModule", "Schedule"]
 

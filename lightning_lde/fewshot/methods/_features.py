@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lightning_lde.fewshot._episodes import Episode
+from lightning_lde.fewshot.data._episodes import Episode
 
 __all__ = ["distance_logits", "independent", "prototypes", "task_features"]
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot._features import distance_logits, prototypes
-from lightning_lde.fewshot._results import TaskScore
 from lightning_lde.fewshot.engine import accuracy
+from lightning_lde.fewshot.methods._features import distance_logits, prototypes
+from lightning_lde.fewshot.methods._results import TaskScore
 
 __all__ = ["HEADS", "Head", "UnitClassifier", "check_heads", "logistic_regression", "nearest_centroid", "score"]
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightning_lde.fewshot._adapting import Adapting, Adapts
-from lightning_lde.fewshot._episodes import Episode
-from lightning_lde.fewshot._episodic import Schedule
-from lightning_lde.fewshot._step_lengths import LearnedLR
 from lightning_lde.fewshot.backbones import describe_backbone
+from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine import meta_loss
+from lightning_lde.fewshot.methods._adapting import Adapting, Adapts
+from lightning_lde.fewshot.methods._episodic import Schedule
+from lightning_lde.fewshot.methods._step_lengths import LearnedLR
 
 __all__ = ["MAML"]
 

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot._batches import check_values
-from lightning_lde.fewshot._episodes import Episode
-from lightning_lde.fewshot._episodic import EpisodicModule, Schedule
-from lightning_lde.fewshot._features import distance_logits, prototypes, task_features
-from lightning_lde.fewshot._functional import check_shapes
-from lightning_lde.fewshot._results import TaskScore
 from lightning_lde.fewshot.backbones import describe_backbone
+from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine import accuracy
+from lightning_lde.fewshot.methods._batches import check_values
+from lightning_lde.fewshot.methods._episodic import EpisodicModule, Schedule
+from lightning_lde.fewshot.methods._features import distance_logits, prototypes, task_features
+from lightning_lde.fewshot.methods._functional import check_shapes
+from lightning_lde.fewshot.methods._results import TaskScore
 
 __all__ = ["ProtoNet"]
 

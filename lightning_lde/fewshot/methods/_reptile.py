@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot._adapting import Adapting
-from lightning_lde.fewshot._batches import unstack
-from lightning_lde.fewshot._episodes import Episode
-from lightning_lde.fewshot._episodic import Schedule
 from lightning_lde.fewshot.backbones import describe_backbone
+from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine import InnerLoop, Parameters, accuracy, adapt, channels_last, query_loss, trainable
+from lightning_lde.fewshot.methods._adapting import Adapting
+from lightning_lde.fewshot.methods._batches import unstack
+from lightning_lde.fewshot.methods._episodic import Schedule
 
 __all__ = ["Reptile"]
 

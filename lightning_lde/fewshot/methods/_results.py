@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot._episodes import Episode
+from lightning_lde.fewshot.data._episodes import Episode
 
 __all__ = ["EpisodeResults", "TaskScore", "results_of"]
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 
 from lightning_lde.errors import ConfigurationError, MissingDependencyError
-from lightning_lde.fewshot._data import FewShotDataset
-from lightning_lde.fewshot._glyphs import IMAGE_SIZE, Pixels, draw, faces_of, key_of, plain
+from lightning_lde.fewshot.data._dataset import FewShotDataset
+from lightning_lde.fewshot.sources._glyphs import IMAGE_SIZE, Pixels, draw, faces_of, key_of, plain
 
 __all__ = ["CHARACTER_SETS", "character_set", "character_sets", "demo_sets", "digits_set"]
 

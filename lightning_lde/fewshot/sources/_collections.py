@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot._checks import SPLITS
-from lightning_lde.fewshot._images import as_sample, stack_samples
-from lightning_lde.fewshot._preparation import check_form, preparation_words
-from lightning_lde.fewshot._splits import ClassSplits, split_classes
-
-if TYPE_CHECKING:
-    from lightning_lde.fewshot._data import FewShotDataset
+from lightning_lde.fewshot.data._checks import SPLITS
+from lightning_lde.fewshot.data._dataset import FewShotDataset
+from lightning_lde.fewshot.data._preparation import check_form, preparation_words
+from lightning_lde.fewshot.data._splits import ClassSplits, split_classes
+from lightning_lde.fewshot.sources._images import as_sample, stack_samples
 
 __all__ = ["IMAGE_ENDINGS", "from_dataset", "from_folder", "from_hugging_face", "make_dataset", "open_image"]
 
@@ -42,8 +40,6 @@ def make_dataset(
     Raises:
         DataError: There are fewer than two classes, a class without a sample, or a label that is no class.
     """
-    from lightning_lde.fewshot._data import FewShotDataset
-
     names, indices = _indices(name, labels, classes)
     if len(names) < 2:
         raise DataError(f"data set {name!r} has {len(names)} classes, too few for a task: it needs at least 2.")
@@ -66,15 +62,40 @@ def from_dataset(
     name: str,
     dataset: Any,
     *,
-    splits: ClassSplits,
-    classes: Sequence[str] | None,
-    size: int | None,
-    channels: int | None,
-    seed: int,
-    licence: str | None,
-    source: str | None,
+    splits: ClassSplits = None,
+    classes: Sequence[str] | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    licence: str | None = None,
+    source: str | None = None,
 ) -> FewShotDataset:
-    """See ``FewShotDataset.from_dataset``."""
+    """Read a map-style data set of pairs (image, label), such as torchvision's.
+
+    Args:
+        name: What to call the set.
+        dataset: Has a length and gives pairs. An image is Pillow's, a uint8 array (H, W) or (H, W, C), or a
+            uint8 tensor (H, W) or (C, H, W); floats stay as they are. A label is an index or a name.
+        splits: Of the classes, as ``split_classes`` takes them.
+        classes: Name of each class; None: the data set's attribute ``classes``, or what the labels say.
+        size: Height and width of the result; None: all images have one size already.
+        channels: 1 or 3; None: all images have the same number already.
+        seed: Of splits by fractions.
+        licence: Terms under which the images may be used.
+        source: Where they come from.
+
+    Raises:
+        ConfigurationError: A setting cannot work.
+        DataError: A sample or a label has not the expected form, a class has no sample, or there are too
+            few classes.
+
+    Example:
+        >>> import numpy as np
+        >>> pairs = [(np.full((4, 6), 9, dtype=np.uint8), name) for name in ("a", "b", "b")]
+        >>> halves = from_dataset("toy", pairs, splits={"train": ["a"], "test": ["b"]}, size=8)
+        >>> halves.class_counts, tuple(halves.images.shape)
+        ({'a': 1, 'b': 2}, (3, 1, 8, 8))
+    """
     check_form(size, channels)
     labels: list[Any] = []
 
@@ -104,16 +125,33 @@ def from_hugging_face(
     name: str,
     dataset: Any,
     *,
-    image: str,
-    label: str,
-    splits: ClassSplits,
-    size: int | None,
-    channels: int | None,
-    seed: int,
-    licence: str | None,
-    source: str | None,
+    image: str = "image",
+    label: str = "label",
+    splits: ClassSplits = None,
+    size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    licence: str | None = None,
+    source: str | None = None,
 ) -> FewShotDataset:
-    """See ``FewShotDataset.from_hugging_face``."""
+    """Read a ``datasets.Dataset``, or all parts of a ``DatasetDict``, whose splits are by sample.
+
+    Args:
+        name: What to call the set.
+        dataset: The data set.
+        image: Column of the images.
+        label: Column of the labels; the names of a ``ClassLabel`` become those of the classes.
+        splits: Of the classes, as ``split_classes`` takes them.
+        size: As in ``from_dataset``.
+        channels: As in ``from_dataset``.
+        seed: Of splits by fractions.
+        licence: Terms under which the images may be used.
+        source: Where they come from.
+
+    Raises:
+        ConfigurationError: A setting cannot work.
+        DataError: A column is not there, or as in ``from_dataset``.
+    """
     parts = list(dataset.values()) if isinstance(dataset, Mapping) else [dataset]
     for part in parts:
         if missing := [one for one in (image, label) if one not in part.features]:
@@ -140,15 +178,31 @@ def from_hugging_face(
 def from_folder(
     root: str | PathLike[str],
     *,
-    name: str | None,
-    splits: ClassSplits,
-    size: int | None,
-    channels: int | None,
-    seed: int,
-    licence: str | None,
-    source: str | None,
+    name: str | None = None,
+    splits: ClassSplits = None,
+    size: int | None = None,
+    channels: int | None = None,
+    seed: int = 0,
+    licence: str | None = None,
+    source: str | None = None,
 ) -> FewShotDataset:
-    """See ``FewShotDataset.from_folder``."""
+    """Read a folder with one folder of images per class, or with such folders below train, val and test.
+
+    Args:
+        root: The folder: ``root/class/**/image.png`` or ``root/train/class/**/image.png``.
+        name: What to call the set; None: the name of the folder.
+        splits: Of the classes, as ``split_classes`` takes them, where the folders do not say it.
+        size: As in ``from_dataset``.
+        channels: As in ``from_dataset``.
+        seed: Of splits by fractions.
+        licence: Terms under which the images may be used.
+        source: Where they come from.
+
+    Raises:
+        ConfigurationError: A setting cannot work.
+        DataError: There is no such folder, a class has no image, an image cannot be read, or a class lies
+            in two splits.
+    """
     check_form(size, channels)
     root = Path(root)
     folders, found = _class_folders(root)

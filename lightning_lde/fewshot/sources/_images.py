@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot._preparation import prepare
+from lightning_lde.fewshot.data._preparation import prepare
 
 __all__ = ["as_sample", "stack_samples"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from lightning_lde.errors import DataError
-from lightning_lde.fewshot._data import FewShotDataset
-from lightning_lde.fewshot._text import TextPack
+from lightning_lde.fewshot.data._dataset import FewShotDataset
+from lightning_lde.fewshot.sources._text import TextPack
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.fewshot._archives import archive_members, load_plain_pickle
-from lightning_lde.fewshot._data import FewShotDataset
-from lightning_lde.fewshot._downloads import RemoteFile, fetch
-from lightning_lde.fewshot._images import stack_samples
-from lightning_lde.fewshot._preparation import check_form, preparation_words, prepare
-from lightning_lde.fewshot._published_splits import PUBLISHED
-from lightning_lde.fewshot._sources import make_dataset, open_image
-from lightning_lde.fewshot._splits import ClassSplits
+from lightning_lde.fewshot.data._dataset import FewShotDataset
+from lightning_lde.fewshot.data._preparation import check_form, preparation_words, prepare
+from lightning_lde.fewshot.data._splits import ClassSplits
+from lightning_lde.fewshot.sources._archives import archive_members, load_plain_pickle
+from lightning_lde.fewshot.sources._collections import make_dataset, open_image
+from lightning_lde.fewshot.sources._downloads import RemoteFile, fetch
+from lightning_lde.fewshot.sources._images import stack_samples
+from lightning_lde.fewshot.sources._published_splits import PUBLISHED
 
 __all__ = ["PUBLIC_SETS", "download", "public_set"]
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.fewshot._data import FewShotDataset
-from lightning_lde.fewshot._sources import make_dataset
-from lightning_lde.fewshot._splits import ClassSplits
+from lightning_lde.fewshot.data._dataset import FewShotDataset
+from lightning_lde.fewshot.data._splits import ClassSplits
+from lightning_lde.fewshot.sources._collections import make_dataset
 
 __all__ = ["TextPack", "from_encoder"]
 
