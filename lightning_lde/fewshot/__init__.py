@@ -4,6 +4,7 @@ from lightning_lde.fewshot.backbones import MLP, Conv4, ResNet12
 from lightning_lde.fewshot.data._dataset import FewShotDataset
 from lightning_lde.fewshot.data._episodes import ClassificationSplit, Episode, Episodes
 from lightning_lde.fewshot.data._loaders import classification_loader, collate_batch, episode_loader
+from lightning_lde.fewshot.data._rotations import with_rotations
 from lightning_lde.fewshot.data._splits import split_classes
 from lightning_lde.fewshot.data._union import union
 from lightning_lde.fewshot.methods._maml import MAML
@@ -63,4 +64,5 @@ __all__ = [
     "save_pack",
     "split_classes",
     "union",
+    "with_rotations",
 ]

@@ -12,6 +12,7 @@ import lake
 import maml
 import manifests
 import objects
+import omniglot
 import sampling
 import scale
 import startup
@@ -26,6 +27,7 @@ QUICK = {
     manifests: "--commits 1 2 --rounds 1",
     objects: "--width 128 --layers 1 --checkpoints 2 --steps 1 --rounds 1",
     maml: "--rounds 1 --tasks 1 --shots 1 --steps 1",
+    omniglot: "--minutes 0.1 --width 8",
     sampling: "--batches 2",
     scale: "--files 200 --absorbed 2000 --hot 100 --rounds 1",
 }

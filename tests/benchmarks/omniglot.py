@@ -1,0 +1,109 @@
+"""How far MAML comes on Omniglot in a given time: accuracy on unseen alphabets over training time, beside learn2learn.
+
+5-way 1-shot, Conv4, rotated classes in training; both engines begin with the same weights and see the same tasks in the
+same order. By default both train at the same time, each bound to one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+import _bench as bench
+from _omniglot import ENGINES, TEST_QUERIES, TEST_TASKS, WAYS, add_options
+from maml import learn2learn_sources
+
+OPTIONS = (
+    "minutes",
+    "width",
+    "tasks",
+    "queries",
+    "inner_steps",
+    "test_steps",
+    "inner_lr",
+    "outer_lr",
+    "threads",
+    "split",
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = bench.parser(__doc__, "omniglot")
+    add_options(parser)
+    parser.add_argument("--in-turn", action="store_true", help="one engine after the other, bound to no core")
+    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=list(ENGINES))
+    options = parser.parse_args(arguments)
+    with bench.work_folder(options.folder) as work:
+        options.learn2learn = options.learn2learn or str(learn2learn_sources(work))
+        numbers = {name: getattr(options, name) for name in (*OPTIONS, "first_order")}
+        task = {"ways": WAYS, "shots": 1, "test_queries": TEST_QUERIES, "test_tasks": TEST_TASKS}
+        result: dict[str, Any] = {"benchmark": "omniglot", **bench.setting(work), "settings": {**numbers, **task}}
+        result["at_once"] = not options.in_turn
+        result["pixels"] = pixels(options)
+        result["curves"] = curves(options)
+    show(result)
+    bench.write(options.output, result)
+
+
+def pixels(options: argparse.Namespace) -> float:
+    """Accuracy of the nearest class mean of raw pixels on the same tasks, which has learned nothing."""
+    from lightning_lde.fewshot import Episodes, load_pack
+    from lightning_lde.study import nearest_centroid_accuracy
+
+    plain = load_pack(options.data)
+    tasks = Episodes(plain, split=options.split, shots=1, queries=TEST_QUERIES, n_episodes=TEST_TASKS, seed=20_000)
+    return statistics.fmean(nearest_centroid_accuracy(tasks[index]) for index in range(len(tasks)))
+
+
+def curves(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """What each engine told of itself."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    started: dict[str, subprocess.Popen[str]] = {}
+    for number, name in enumerate(options.engines):
+        started[name] = start(name, options, core=None if options.in_turn else number)
+        if options.in_turn:
+            found[name] = answers(started[name])
+    return found or {name: answers(process) for name, process in started.items()}
+
+
+def start(engine: str, options: argparse.Namespace, core: int | None) -> subprocess.Popen[str]:
+    """An engine at work in a process of its own."""
+    words = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in OPTIONS]
+    words += [f"--data={options.data}", f"--learn2learn={options.learn2learn}"]
+    words += ["--first-order"] if options.first_order else []
+    command = [sys.executable, str(bench.HERE / "_omniglot.py"), engine, *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "MKL_NUM_THREADS": str(options.threads)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if core is not None and cores:
+        os.sched_setaffinity(process.pid, {cores[core % len(cores)]})
+    return process
+
+
+def answers(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """Its lines, until it ends."""
+    assert process.stdout is not None
+    found = [json.loads(line) for line in process.stdout]
+    if process.wait() or not found:
+        raise SystemExit(f"an engine ended with {process.returncode}")
+    return found
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the curves side by side."""
+    curves = result["curves"]
+    rows = []
+    for looks in zip(*curves.values(), strict=False):
+        told = [f"{100 * look['accuracy']:.1f} ±{100 * look['ci95']:.1f} ({look['steps']} steps)" for look in looks]
+        rows.append((f"{looks[0]['minutes']:.1f}", *told))
+    bench.show("accuracy on unseen alphabets, percent, by minutes of training", ("minutes", *curves), rows)
+    bench.console.print(f"nearest class mean of pixels: {100 * result['pixels']:.1f} %")
+
+
+if __name__ == "__main__":
+    main()
