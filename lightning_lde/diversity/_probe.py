@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_lde.errors import ConfigurationError, DataError
+
+from ._states import with_weights
 
 _Self = TypeVar("_Self", bound="Probe")
 
@@ -44,21 +47,67 @@ class Probe:
         self.probe_id = _content_hash(self._backbone)
 
     @classmethod
-    def random(cls: type[_Self], backbone: nn.Module, calibration_images: Tensor, *, name: str) -> _Self:
+    def from_state_dict(
+        cls: type[_Self],
+        state: Mapping[str, Any],
+        *,
+        name: str,
+        backbone: nn.Module | None = None,
+        prefix: str | None = None,
+    ) -> _Self:
+        """A probe of trained weights, such as ImageNet's for a ResNet in torchvision's format, or of a checkpoint.
+
+        Args:
+            state: What ``torch.load(path, weights_only=True)`` gives: a state dict, or a Lightning checkpoint. What
+                the backbone does not have, such as a classifier, is left out.
+            name: What reports call the probe.
+            backbone: The network that the weights belong to; a ResNet-18 or ResNet-34 without its classifier,
+                whichever the names of the weights tell, if None.
+            prefix: What stands before the backbone's names in the state dict, such as "backbone."; if None, the
+                one under which all of them stand.
+
+        Raises:
+            ConfigurationError: If weights are missing or do not fit, or more than one network could be meant.
+
+        Example:
+            >>> import torch
+            >>> layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+            >>> saved = {"state_dict": {f"backbone.{name}": value for name, value in layers.state_dict().items()}}
+            >>> probe = Probe.from_state_dict(saved, name="mine", backbone=layers)
+            >>> probe.probe_id == Probe(layers, name="the same").probe_id
+            True
+        """
+        with torch.inference_mode(mode=False):
+            return cls(with_weights(state, backbone, prefix), name=name)
+
+    @classmethod
+    def random(
+        cls: type[_Self],
+        backbone: nn.Module | Callable[[], nn.Module],
+        calibration_images: Tensor,
+        *,
+        name: str,
+        seed: int = 0,
+    ) -> _Self:
         """A probe of untrained weights whose BatchNorm statistics fit the data.
 
         All images pass once through a copy of the backbone; each BatchNorm takes the mean and variance that
-        it then sees. Nothing is drawn at random: the weights are the backbone's, so seed before it is built.
+        it then sees. Of a backbone nothing is drawn at random: the weights are its own, so seed before it is
+        built, or give a function that builds it.
 
         Args:
-            backbone: Feature extractor with its initial weights.
+            backbone: Feature extractor with its initial weights, or a function that builds it, such as
+                ``resnet18``. Function, seed and images make the probe again, to the bit on one kind of machine.
             calibration_images: Images pooled over the data sets to be compared, (N, C, H, W), N at least 2.
             name: What reports call the probe.
+            seed: Of the weights that a function draws; torch's random state is as before afterwards.
 
         Raises:
             ConfigurationError: If a BatchNorm has no running statistics.
             DataError: If there are fewer than two images or they are not finite floats.
         """
+        if not isinstance(backbone, nn.Module):
+            backbone = _built(backbone, seed)
         _require_running_statistics(backbone)
         images = check_images(calibration_images, minimum=2)
         with torch.inference_mode(mode=False), torch.no_grad():
@@ -73,6 +122,13 @@ class Probe:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
         return cls(calibrated, name=name)
+
+    def to(self: _Self, device: torch.device | str) -> _Self:
+        """The same probe on another device; its id stays."""
+        moved = copy.copy(self)
+        with torch.inference_mode(mode=False):
+            moved._backbone = copy.deepcopy(self._backbone).to(device)
+        return moved
 
     @property
     def backbone(self) -> nn.Module:
@@ -108,13 +164,7 @@ class Probe:
             raise ConfigurationError(f"batch_size={batch_size!r}, expected at least 1.")
         with torch.no_grad():
             parts = [self.backbone(batch) for batch in torch.split(self.prepare(images), batch_size)]
-        features = torch.cat(parts)
-        if features.ndim != 2 or features.shape[0] != images.shape[0]:
-            raise ConfigurationError(
-                f"backbone maps images {tuple(images.shape)} to {tuple(features.shape)}, expected (N, D); "
-                "pool or flatten at its end."
-            )
-        return features
+        return check_features(torch.cat(parts), n_images=images.shape[0])
 
     def __repr__(self) -> str:
         return f"Probe(name={self.name!r}, probe_id={self.probe_id!r})"
@@ -137,6 +187,29 @@ def check_images(images: Tensor, *, minimum: int = 1) -> Tensor:
     if not bool(torch.isfinite(images).all()):
         raise DataError("images hold nan or infinity, expected finite values; repair or drop those images.")
     return images
+
+
+def check_features(features: Tensor, *, n_images: int) -> Tensor:
+    """Refuse what is not one vector for each image.
+
+    Args:
+        features: What a backbone gave.
+        n_images: The number of images.
+
+    Raises:
+        ConfigurationError: If they are not (n_images, D).
+    """
+    if features.ndim != 2 or features.shape[0] != n_images:
+        raise ConfigurationError(
+            f"backbone maps {n_images} images to {tuple(features.shape)}, expected (N, D); pool or flatten at its end."
+        )
+    return features
+
+
+def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
 
 
 def _like_parameters(images: Tensor, backbone: nn.Module) -> Tensor:

@@ -74,6 +74,29 @@ def test_calibration_gives_the_moments_of_the_images() -> None:
     assert probe.probe_id == Probe.random(backbone, images, name="y").probe_id
 
 
+def test_a_function_seed_and_images_make_the_same_probe() -> None:
+    def build() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+
+    state = torch.get_rng_state()
+    first = Probe.random(build, _images(), name="x", seed=3)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.rand(1)
+    assert first.probe_id == Probe.random(build, _images(), name="y", seed=3).probe_id
+    assert first.probe_id != Probe.random(build, _images(), name="x").probe_id
+    assert first.probe_id != Probe.random(build, _images(11), name="x", seed=3).probe_id
+    torch.manual_seed(3)
+    assert first.probe_id == Probe.random(build(), _images(), name="x").probe_id
+
+
+def test_a_moved_probe_is_the_same_probe() -> None:
+    probe = Probe(_backbone(), name="x")
+    moved = probe.to("meta")
+    assert (moved.name, moved.probe_id) == ("x", probe.probe_id)
+    assert next(moved.backbone.parameters()).is_meta
+    assert not next(probe.backbone.parameters()).is_meta
+
+
 def test_probe_works_inside_inference_mode() -> None:
     with torch.inference_mode():
         images = _images()
