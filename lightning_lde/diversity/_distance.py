@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lightning_lde.errors import DataError
+from lightning_lde.errors import ConfigurationError, DataError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -13,10 +13,10 @@ _BLOCK_ELEMENTS = 1 << 18
 _RELATIVE_EPSILON = 1e-8
 
 
-def pairwise_distances(vectors: npt.ArrayLike) -> FloatArray:
+def pairwise_distances(vectors: npt.ArrayLike, *, epsilon: float | None = None) -> FloatArray:
     """Distances between all pairs of task embeddings.
 
-    For embeddings a and b with eps = 1e-8 (mean a + mean b)/2,
+    For embeddings a and b, with eps = 1e-8 (mean a + mean b)/2 unless it is given,
 
         d(a, b) = 1 - cos(a / (a + b + eps), b / (a + b + eps)).
 
@@ -25,12 +25,14 @@ def pairwise_distances(vectors: npt.ArrayLike) -> FloatArray:
 
     Args:
         vectors: Embeddings, (n, D), finite, not negative, none all zero.
+        epsilon: Eps for all pairs, above 0; 1e-8 with embeddings of mode "aws" gives the published distance.
 
     Returns:
         Symmetric, zero on the diagonal, float64, (n, n).
 
     Raises:
         DataError: If the embeddings have another form.
+        ConfigurationError: If epsilon is not above 0.
 
     Example:
         >>> pairwise_distances([[1.0, 2.0], [2.0, 4.0], [4.0, 1.0]]).round(3).tolist()
@@ -38,6 +40,8 @@ def pairwise_distances(vectors: npt.ArrayLike) -> FloatArray:
 
     Source: Achille et al. (2019), arXiv 1902.03545, section 4 (symmetric distance).
     """
+    if epsilon is not None and not (epsilon > 0.0 and np.isfinite(epsilon)):
+        raise ConfigurationError(f"epsilon={epsilon!r}, expected a finite number above 0; 1e-8 is published.")
     embeddings = _checked(vectors)
     n_tasks, dimension = embeddings.shape
     means = embeddings.mean(axis=1)
@@ -46,8 +50,9 @@ def pairwise_distances(vectors: npt.ArrayLike) -> FloatArray:
     for row in range(n_tasks):
         for start in range(row + 1, n_tasks, block):
             part = slice(start, start + block)
-            epsilon = _RELATIVE_EPSILON * (means[row] + means[part]) / 2.0
-            distances[row, part] = _one_to_many(embeddings[row], embeddings[part], epsilon)
+            relative = _RELATIVE_EPSILON * (means[row] + means[part]) / 2.0
+            added = relative if epsilon is None else np.full_like(relative, epsilon)
+            distances[row, part] = _one_to_many(embeddings[row], embeddings[part], added)
     return np.asarray(distances + distances.T)
 
 

@@ -2,94 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_lde.errors import ConfigurationError
-
-FilterLayer = nn.Conv1d | nn.Conv2d | nn.Linear
+from ._recording import FilterLayer, LayerUse, NormLayer, SharedWeight
 
 _CHUNK_ELEMENTS = 1 << 20
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class LayerUse:
-    """One pass of a batch through one layer.
-
-    Args:
-        layer: The layer.
-        entered: Its input, (N, ...).
-        left: Its output as a node of the graph, (N, ...).
-    """
-
-    layer: FilterLayer
-    entered: Tensor
-    left: Tensor
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class SharedWeight:
-    """A weight and every use of it in one forward pass.
-
-    Args:
-        filters: Number of its filters (output channels).
-        filter_size: Number of weights of one filter.
-        uses: Passes through the layers that hold it.
-    """
-
-    filters: int
-    filter_size: int
-    uses: list[LayerUse]
-
-
-@contextlib.contextmanager
-def recorded_layers(backbone: nn.Module) -> Iterator[list[SharedWeight]]:
-    """Record inputs and outputs of all filter layers while the context is open.
-
-    Args:
-        backbone: Network with frozen parameters.
-
-    Yields:
-        The weights in the order of the network's modules; uses appear when images pass.
-
-    Raises:
-        ConfigurationError: If the network has no convolution and no linear layer.
-    """
-    layers = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, FilterLayer)}
-    if not layers:
-        raise ConfigurationError("the backbone has no Conv1d, Conv2d or Linear layer, expected at least one.")
-    weights: dict[int, SharedWeight] = {}
-    handles = []
-    for layer in layers.values():
-        # A parametrised weight is a new tensor at every access, so there the layer itself is the key.
-        key = id(dict(layer.named_parameters(recurse=False)).get("weight", layer))
-        if key not in weights:
-            shape = layer.weight.shape
-            weights[key] = SharedWeight(filters=shape[0], filter_size=shape[1:].numel(), uses=[])
-        handles.append(layer.register_forward_hook(_Recorder(weights[key].uses)))
-    try:
-        yield list(weights.values())
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class _Recorder:
-    """A forward hook that keeps what passes and hands copies on, so that in-place layers spoil nothing."""
-
-    def __init__(self, uses: list[LayerUse]) -> None:
-        self._uses = uses
-
-    def __call__(self, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        left = output if output.requires_grad else output.detach().requires_grad_()
-        if isinstance(layer, FilterLayer):
-            self._uses.append(LayerUse(layer=layer, entered=args[0].detach().clone(), left=left))
-        return left.clone()
+_CHUNK_ELEMENTS_GPU = 1 << 26
 
 
 def sum_squared_gradients(weight: SharedWeight, gradients: list[Tensor]) -> Tensor:
@@ -97,33 +19,48 @@ def sum_squared_gradients(weight: SharedWeight, gradients: list[Tensor]) -> Tens
 
     The gradient of one image is δAᵀ, with A the unfolded input (K, L) and δ the output gradient (O, L). Its
     rows are squared directly, or through the Gram matrix as diag(δ(AᵀA)δᵀ), whichever takes fewer products.
+    The weight of a norm has the gradient Σ_l δ_l x̂_l, with x̂ the normalised input.
 
     Args:
         weight: The weight with its uses.
         gradients: For each use the gradients with respect to its output, (directions, N, ...).
 
     Returns:
-        float64, (filters,).
+        In the precision and on the device of the gradients, (filters,).
 
     Source: Goodfellow (2015), arXiv 1510.01799; Rochette et al. (2019), arXiv 1912.06015; "ghost" form: Li et
     al. (2021), arXiv 2110.05679.
     """
-    total = torch.zeros(weight.filters, dtype=torch.float64)
+    if isinstance(weight.uses[0].layer, NormLayer):
+        return _norm_squares(weight, gradients)
+    total = gradients[0].new_zeros(weight.filters)
     images = weight.uses[0].entered.shape[0]
     positions = sum(gradient[0, 0].numel() for gradient in gradients) // weight.filters
-    chunk = max(1, _CHUNK_ELEMENTS // (weight.filter_size * positions))
+    elements = _CHUNK_ELEMENTS_GPU if total.is_cuda else _CHUNK_ELEMENTS
+    chunk = max(1, elements // (weight.filter_size * positions))
     for start in range(0, images, chunk):
         part = slice(start, start + chunk)
-        inputs = torch.cat([_unfolded(use.layer, use.entered[part]) for use in weight.uses], dim=-1)
+        inputs = torch.cat([_unfolded(use, part) for use in weight.uses], dim=-1)
         deltas = torch.cat(
-            [
-                _output_positions(use.layer, gradient[:, part])
-                for use, gradient in zip(weight.uses, gradients, strict=True)
-            ],
+            [_output_positions(use, gradient[:, part]) for use, gradient in zip(weight.uses, gradients, strict=True)],
             dim=-1,
         )
-        total += _row_squares(inputs, deltas).sum(dim=0, dtype=torch.float64).cpu()
+        total += _row_squares(inputs, deltas).sum(dim=0)
     return total
+
+
+def _norm_squares(weight: SharedWeight, gradients: list[Tensor]) -> Tensor:
+    by_image = torch.zeros(())
+    for use, gradient in zip(weight.uses, gradients, strict=True):
+        products = gradient * _normalised(cast(NormLayer, use.layer), use.entered)
+        by_image = by_image.to(products) + products.reshape(*products.shape[:3], -1).sum(dim=-1)
+    return by_image.square().sum(dim=(0, 1))
+
+
+def _normalised(layer: NormLayer, entered: Tensor) -> Tensor:
+    if isinstance(layer, nn.GroupNorm):
+        return F.group_norm(entered, layer.num_groups, eps=layer.eps)
+    return F.batch_norm(entered, layer.running_mean, layer.running_var, eps=layer.eps)
 
 
 def _row_squares(inputs: Tensor, deltas: Tensor) -> Tensor:
@@ -132,23 +69,26 @@ def _row_squares(inputs: Tensor, deltas: Tensor) -> Tensor:
     size = inputs.shape[2]
     rows = deltas.permute(1, 2, 0, 3, 4).reshape(images, groups, directions * filters, positions)
     if positions * (size + directions * filters) < directions * filters * size:
-        squares = ((rows @ (inputs.mT @ inputs)) * rows).sum(dim=-1)
+        # Rounding may leave a sum of products a little below zero, which no sum of squares is.
+        squares = ((rows @ (inputs.mT @ inputs)) * rows).sum(dim=-1).clamp_min(0.0)
     else:
         squares = (rows @ inputs.mT).square().sum(dim=-1)
     per_direction = squares.reshape(images, groups, directions, filters)
     return per_direction.sum(dim=2).reshape(images, groups * filters)
 
 
-def _output_positions(layer: FilterLayer, gradients: Tensor) -> Tensor:
+def _output_positions(use: LayerUse, gradients: Tensor) -> Tensor:
     """Gradients (directions, N, ...) as (directions, N, groups, filters of a group, positions)."""
+    layer = cast(FilterLayer, use.layer)
     directions, images = gradients.shape[:2]
     if isinstance(layer, nn.Linear):
         return gradients.reshape(directions, images, 1, -1, layer.out_features).mT
     return gradients.reshape(directions, images, layer.groups, layer.out_channels // layer.groups, -1)
 
 
-def _unfolded(layer: FilterLayer, entered: Tensor) -> Tensor:
-    """Inputs (N, ...) as (N, groups, weights of a filter, positions)."""
+def _unfolded(use: LayerUse, part: slice) -> Tensor:
+    """Inputs (N, ...) of some images as (N, groups, weights of a filter, positions)."""
+    layer, entered = cast(FilterLayer, use.layer), use.entered[part]
     images = entered.shape[0]
     if isinstance(layer, nn.Linear):
         return entered.reshape(images, 1, -1, layer.in_features).mT

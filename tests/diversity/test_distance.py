@@ -8,7 +8,7 @@ from scipy.spatial.distance import cosine
 
 from lightning_lde.diversity import _distance as distance
 from lightning_lde.diversity import pairwise_distances
-from lightning_lde.errors import DataError
+from lightning_lde.errors import ConfigurationError, DataError
 
 
 def _vectors(n: int = 9, dimension: int = 40) -> np.ndarray:
@@ -24,6 +24,16 @@ def test_equals_a_loop_over_scipys_cosine(block: int, monkeypatch: pytest.Monkey
         for j, second in enumerate(vectors):
             total = first + second + 1e-8 * (first.mean() + second.mean()) / 2
             assert found[i, j] == pytest.approx(cosine(first / total, second / total), abs=1e-12)
+
+
+def test_a_given_epsilon_is_the_published_one() -> None:
+    vectors = _vectors() * 1e-7
+    found = pairwise_distances(vectors, epsilon=1e-8)
+    total = vectors[2] + vectors[5] + 1e-8
+    assert found[2, 5] == pytest.approx(cosine(vectors[2] / total, vectors[5] / total), abs=1e-12)
+    assert found[2, 5] != pytest.approx(pairwise_distances(vectors)[2, 5], rel=1e-3)
+    with pytest.raises(ConfigurationError, match="epsilon=0"):
+        pairwise_distances(vectors, epsilon=0)
 
 
 def test_is_symmetric_with_a_zero_diagonal_and_bounded() -> None:
