@@ -11,11 +11,10 @@ from typing import Any
 
 import click
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
 
 from lightning_lde import LDECallback
 from lightning_lde.cli import run_command
-from lightning_lde.fewshot import MAML, Conv4, Episodes
+from lightning_lde.fewshot import MAML, Conv4, Episodes, episode_loader
 from lightning_lde.study import StudySettings, study_datasets
 
 
@@ -66,8 +65,8 @@ def main(
     train = Episodes(images, split="train", n_episodes=steps * tasks, seed=seed, **size)
     test = Episodes(images, split="test", n_episodes=test_tasks, seed=settings.test_seed, **size)
     trainer = pl.Trainer(max_epochs=1, callbacks=[LDECallback(lake, project=project)], log_every_n_steps=1)
-    trainer.fit(model, DataLoader(train, batch_size=tasks))
-    trainer.test(model, DataLoader(test, batch_size=tasks))
+    trainer.fit(model, episode_loader(train, tasks))
+    trainer.test(model, episode_loader(test, tasks))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import click
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
 
 from lightning_lde import LDECallback
 from lightning_lde.cli import run_command
-from lightning_lde.fewshot import ClassificationSplit, Conv4, Episodes, Pretraining
+from lightning_lde.fewshot import (
+    ClassificationSplit,
+    Conv4,
+    Episodes,
+    Pretraining,
+    classification_loader,
+    episode_loader,
+)
 from lightning_lde.study import StudySettings, study_datasets
 
 
@@ -62,8 +68,8 @@ def main(
     backbone = Conv4(settings.channels, width, settings.image_size, norm_statistics="running")
     model = Pretraining(backbone, n_classes=train.n_classes, lr=lr)
     trainer = pl.Trainer(max_epochs=epochs, callbacks=[LDECallback(lake, project=project)], log_every_n_steps=1)
-    trainer.fit(model, DataLoader(train, batch_size=batch, shuffle=True))
-    trainer.test(model, DataLoader(test, batch_size=4))
+    trainer.fit(model, classification_loader(train, batch, seed=seed))
+    trainer.test(model, episode_loader(test, 4))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import DataLoader
 
 from lightning_lde.callback import LDECallback
 from lightning_lde.errors import LDEError
-from lightning_lde.fewshot import MAML, ClassificationSplit, Conv4, Episodes, FewShotDataset, Pretraining
+from lightning_lde.fewshot import (
+    MAML,
+    ClassificationSplit,
+    Conv4,
+    Episodes,
+    FewShotDataset,
+    Pretraining,
+    classification_loader,
+    episode_loader,
+)
 from lightning_lde.query import Lake
 from lightning_lde.recording import Recorder
 from lightning_lde.schema import RunStatus
@@ -57,7 +65,7 @@ def train_cell(
         with _seeding:
             pl.seed_everything(cell.seed, workers=True, verbose=False)
             module = make_module(cell.algorithm, dataset, settings)
-        test = DataLoader(evaluation_episodes(dataset, settings), batch_size=settings.meta_batch)
+        test = episode_loader(evaluation_episodes(dataset, settings), settings.meta_batch)
         with quiet_trainer(callback, max_steps=_steps(cell.algorithm, settings)) as trainer:
             trainer.fit(module, training_loader(cell.algorithm, dataset, settings, seed=cell.seed))
             trainer.test(module, test, verbose=False)
@@ -152,19 +160,13 @@ def training_loader(algorithm: str, dataset: FewShotDataset, settings: StudySett
         n_episodes=settings.meta_steps * settings.meta_batch,
         seed=seed,
     )
-    return DataLoader(episodes, batch_size=settings.meta_batch)
+    return episode_loader(episodes, settings.meta_batch)
 
 
 def image_loader(dataset: FewShotDataset, settings: StudySettings, *, steps: int, seed: int) -> DataLoader[Any]:
     """Batches of labelled training images for a number of steps, drawn with replacement."""
     images = ClassificationSplit(dataset, split="train")
-    sampler = RandomSampler(
-        images,
-        replacement=True,
-        num_samples=steps * settings.pretraining_batch,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    return DataLoader(images, batch_size=settings.pretraining_batch, sampler=sampler)
+    return classification_loader(images, settings.pretraining_batch, steps=steps, seed=seed)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
 from lightning_lde.statistics import regression_band
 
@@ -52,7 +53,7 @@ def forest_chart(result: EffectResult, metric: str) -> str:
     with _styled():
         figure, (axis,) = _subplots(1, 1, width=5.6, height=0.24 * len(ordered) + 1.3)
         for place, effect in enumerate(ordered, start=2):
-            half = 1.96 * math.sqrt(effect.variance)
+            half = _half_width(math.sqrt(effect.variance), effect.n_tasks)
             axis.errorbar(effect.difference, place, xerr=half, fmt="o", color=BLUE, markersize=4, capsize=2)
         axis.errorbar(
             pooled.mean,
@@ -77,7 +78,7 @@ def _scatter_panel(axis: Axes, result: ConfigurationResult, metric: str) -> None
     mean, low, high = regression_band(diversity, values, at)
     axis.fill_between(at, low, high, color=BLUE, alpha=0.15, linewidth=0)
     axis.plot(at, mean, color=BLUE, linewidth=1.2)
-    errors = [1.96 * point.sd / math.sqrt(point.n_tasks) for point in result.points]
+    errors = [_half_width(point.sd / math.sqrt(point.n_tasks), point.n_tasks) for point in result.points]
     axis.errorbar(diversity, values, yerr=errors, fmt="o", color=ORANGE, markersize=4, linewidth=0.8)
     _label_points(axis, result)
     found = result.correlation
@@ -104,6 +105,11 @@ def _label_points(axis: Axes, result: ConfigurationResult) -> None:
         if all(abs(place[0] - x) > width or abs(place[1] - y) > height for x, y in placed):
             placed.append(place)
             axis.annotate(_short(point.dataset), place, (4, 3), textcoords="offset points", fontsize=7, color=GREY)
+
+
+def _half_width(standard_error: float, n: int) -> float:
+    """Half of a 95 % interval of a mean of n values by Student's t; none for a single one."""
+    return float(stats.t.ppf(0.975, n - 1)) * standard_error if n > 1 else 0.0
 
 
 def _short(name: str) -> str:

@@ -19,6 +19,7 @@ from _meta_step import NETS
 ENGINES = ("lightning_lde", "learn2learn", "higher", "torch_func")
 PEERS = ENGINES[1:]
 OURS = ENGINES[0]
+CELL = ("net", "shots", "steps", "first_order", "tasks")
 
 
 class Worker:
@@ -51,7 +52,12 @@ class Worker:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = bench.parser(__doc__, "maml")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each engine in each cell")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="turns of each engine in a cell of the smallest meta-batch; larger ones get as many tasks, or one turn",
+    )
     parser.add_argument("--tasks", type=int, nargs="+", default=[4, 16, 32], help="sizes of a meta-batch")
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 5], help="inner steps")
@@ -67,12 +73,17 @@ def main(arguments: list[str] | None = None) -> None:
         workers = {name: Worker(name, options.threads, folder) for name in ENGINES}
         result["agreement"] = agreement(workers, options.nets, work)
         result["peak_gflops"] = peak_gflops(options.threads)
+        result["memory"] = memory(options, folder)
+        result["cells"] = []
         cells = itertools.product(options.nets, options.shots, options.steps, (True, False), options.tasks)
-        names = ("net", "shots", "steps", "first_order", "tasks")
-        result["cells"] = [timed(workers, dict(zip(names, cell, strict=True)), options.rounds) for cell in cells]
+        try:
+            for cell in cells:
+                named = dict(zip(CELL, cell, strict=True))
+                result["cells"].append(timed(workers, named, options.rounds, min(options.tasks)))
+        except KeyboardInterrupt:
+            bench.console.print("stopped; the cells that are done are kept")
         for worker in workers.values():
             worker.end()
-        result["memory"] = memory(options, folder)
     show(result)
     bench.write(options.output, result)
 
@@ -132,13 +143,15 @@ def peak_gflops(threads: int) -> float:
     return 2 * 1024**3 / best / 1e9
 
 
-def timed(workers: dict[str, Worker], cell: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Engines in turn, after one step each that does not count."""
+def timed(workers: dict[str, Worker], cell: dict[str, Any], rounds: int, smallest: int) -> dict[str, Any]:
+    """Engines in turn, after one step each, of four tasks at most, that does not count."""
     seconds: dict[str, dict[str, list[float]]] = {}
-    for number in range(rounds + 1):
+    for worker in workers.values():
+        worker.ask(what="time", times=1, **{**cell, "tasks": min(cell["tasks"], 4)})
+    for _ in range(max(1, round(rounds * smallest / cell["tasks"]))):
         for name, worker in workers.items():
             answer = worker.ask(what="time", times=1, **cell)
-            if number and "error" not in answer:
+            if "error" not in answer:
                 kept = seconds.setdefault(name, {"wall_s": [], "cpu_s": []})
                 kept["wall_s"] += answer["wall_s"]
                 kept["cpu_s"] += answer["cpu_s"]
@@ -147,7 +160,7 @@ def timed(workers: dict[str, Worker], cell: dict[str, Any], rounds: int) -> dict
 
 
 def memory(options: Any, folder: Path) -> list[dict[str, Any]]:
-    """What a fresh process grows by in a step of 5 inner steps."""
+    """The most that a step of 5 inner steps takes above what a fresh process held before."""
     found = []
     for net, first_order, tasks in itertools.product(
         options.nets, (True, False), (options.tasks[0], options.tasks[-1])
@@ -177,15 +190,15 @@ def show(result: dict[str, Any]) -> None:
     bench.console.print(f"best peer over ours: {min(ratios):.2f} to {max(ratios):.2f}, geometric mean {mean:.2f}")
     bench.console.print(f"peak: {result['peak_gflops']:.0f} GFLOP/s by a product of matrices")
     keys = ("net", "first_order", "tasks")
-    grown: dict[tuple[Any, ...], dict[str, float]] = {}
+    needed: dict[tuple[Any, ...], dict[str, float]] = {}
     for one in result["memory"]:
-        grown.setdefault(tuple(one[key] for key in keys), {})[one["engine"]] = one.get("grown_mb")
+        needed.setdefault(tuple(one[key] for key in keys), {})[one["engine"]] = one.get("step_mb")
     rows = [
         (f"{net}, {'first' if first else 'higher'}, {tasks} tasks", *(each.get(name) for name in ENGINES))
-        for (net, first, tasks), each in grown.items()
+        for (net, first, tasks), each in needed.items()
     ]
     bench.show(
-        "peak memory above that of a step of one task and one inner step, MB: 5 shots, 5 inner steps",
+        "peak memory of a meta-step above what the process held before, MB: 5 shots, 5 inner steps",
         ("cell", *ENGINES),
         rows,
     )
