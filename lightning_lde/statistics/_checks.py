@@ -8,6 +8,7 @@ import numpy.typing as npt
 from lightning_lde.errors import ConfigurationError, DataError
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 MIN_POINTS = 4
 MIN_RESAMPLES = 100

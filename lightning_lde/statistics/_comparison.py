@@ -1,49 +1,78 @@
-"""Comparisons between correlations: dependent differences, multiplicity, and the number of points needed."""
+"""Two quantities against one x over the same points: how their correlations and slopes differ."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lightning_lde.errors import ConfigurationError, DataError
+from ._checks import (
+    MIN_POINTS,
+    FloatArray,
+    IntArray,
+    finite_vector,
+    fraction,
+    is_constant,
+    resample_count,
+    same_length,
+    varying,
+)
+from ._linear import partial_out
+from ._moments import cluster_moments, correlations_of, moments_interval
+from ._regression import cluster_numbers, fisher_interval
+from ._resampling import pearson, squared_range
+from ._wild import WildBootstrap, wild_cluster_bootstrap
 
-from ._checks import MIN_POINTS, FloatArray, finite_vector, fraction, resample_count, same_length, varying
-from ._resampling import bootstrap_interval, pearson, slope
+Bounds = tuple[float, float]
+
+_SAME = 1.0 - 1e-12
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DependentDifference:
     """How two quantities differ in their relation to the same x, over the same points.
 
+    Where clusters hold several points, Williams's test is nan, and the intervals of differences of r and R² come
+    from a bootstrap that draws whole clusters.
+
     Args:
         n: Number of points.
+        n_clusters: Number of clusters; n where each point is one.
         r_1: Correlation of x with the first quantity.
         r_2: Correlation of x with the second.
+        r_difference: r_1 - r_2.
+        r_difference_low: Lower bound of its interval (Zou).
+        r_difference_high: Upper bound of it.
         r_squared_difference: r_1² - r_2².
-        r_squared_difference_low: Lower bound of its paired bootstrap interval.
+        r_squared_difference_low: Lower bound of its interval.
         r_squared_difference_high: Upper bound of it.
         slope_difference: First slope less the second.
-        slope_difference_low: Lower bound of its paired bootstrap interval.
+        slope_difference_low: Lower bound of its wild cluster bootstrap interval, pairs kept.
         slope_difference_high: Upper bound of it.
+        p_slope_difference: Two-sided p of equal slopes by that bootstrap.
         t_williams: Williams's t for r_1 = r_2, n - 3 degrees of freedom.
         p_williams: Its two-sided p.
         confidence: Coverage that the intervals aim at.
     """
 
     n: int
+    n_clusters: int
     r_1: float
     r_2: float
+    r_difference: float
+    r_difference_low: float
+    r_difference_high: float
     r_squared_difference: float
     r_squared_difference_low: float
     r_squared_difference_high: float
     slope_difference: float
     slope_difference_low: float
     slope_difference_high: float
+    p_slope_difference: float
     t_williams: float
     p_williams: float
     confidence: float
@@ -54,29 +83,32 @@ def compare_dependent(
     y1: npt.ArrayLike,
     y2: npt.ArrayLike,
     *,
+    clusters: Sequence[Hashable] | None = None,
     resamples: int = 9999,
     seed: int | np.random.Generator = 0,
     confidence: float = 0.95,
 ) -> DependentDifference:
     """Compare the relations of two quantities to one x over the same points, such as two methods.
 
-    The intervals come from a bootstrap that draws whole points, so both quantities keep their pairing.
-    Williams's test compares r and not R²: turn the sign of one quantity where a loss meets an accuracy.
+    Slopes are compared by the regression of y1 - y2 on x, which keeps the pairs. Williams's test compares r and
+    not R²: turn the sign of one quantity where a loss meets an accuracy. r and slope answer different questions:
+    a method whose results scatter less has the larger r at the same slope.
 
     Args:
         x: Explaining quantity, shape (n,).
         y1: First explained quantity, shape (n,).
         y2: Second explained quantity, shape (n,).
+        clusters: What is independent, n labels, such as the family of each data set; by default each point is.
         resamples: Bootstrap resamples.
         seed: Seed or generator; equal seeds give equal results.
         confidence: Coverage of the intervals, a fraction.
 
     Returns:
-        Differences of R² and of the slope with intervals, and Williams's test.
+        Differences of r, R² and slope with intervals, and Williams's test.
 
     Raises:
-        DataError: If there are fewer than four points, lengths differ, a value is not finite, or a vector
-            is constant.
+        DataError: If there are fewer than four points or clusters, lengths differ, a value is not finite, or a
+            vector is constant.
         ConfigurationError: If confidence is no fraction or the resamples are too few.
 
     Example:
@@ -86,84 +118,42 @@ def compare_dependent(
         (0.976, 0.477, 0.018)
 
     Source: Williams (1959), JRSS B 21, 396-399, in the form of Steiger (1980), Psychological Bulletin 87,
-    245-251, equation 7.
+    245-251, equation 7; Zou (2007), Psychological Methods 12, 399-413, equations 10 to 13 (intervals).
     """
     points = _three_vectors(x, y1, y2)
     fraction(confidence, "confidence")
     resample_count(resamples)
+    labels = cluster_numbers(clusters, points[0].size)
+    n_clusters = int(labels.max()) + 1
     rng = np.random.default_rng(seed)
-    squares = bootstrap_interval(points, _r_squared_difference, confidence=confidence, resamples=resamples, rng=rng)
-    slopes = bootstrap_interval(points, _slope_difference, confidence=confidence, resamples=resamples, rng=rng)
+    wild, slope = _slopes(*points, labels, confidence=confidence, resamples=resamples, rng=rng)
     first, second = float(pearson(points[0], points[1])), float(pearson(points[0], points[2]))
-    t, p = _williams(first, second, float(pearson(points[1], points[2])), n=points[0].size)
+    between = float(pearson(points[1], points[2]))
+    if n_clusters == points[0].size:
+        of_r, of_squares = _zou(first, second, between, n=n_clusters, confidence=confidence)
+        t, p = _williams(first, second, between, n=n_clusters)
+    else:
+        of_r, of_squares = _bootstrap(points, labels, confidence=confidence, resamples=resamples, rng=rng)
+        t, p = math.nan, math.nan
     return DependentDifference(
         n=points[0].size,
+        n_clusters=n_clusters,
         r_1=first,
         r_2=second,
+        r_difference=first - second,
+        r_difference_low=of_r[0],
+        r_difference_high=of_r[1],
         r_squared_difference=first**2 - second**2,
-        r_squared_difference_low=squares[0],
-        r_squared_difference_high=squares[1],
-        slope_difference=float(_slope_difference(*points)),
-        slope_difference_low=slopes[0],
-        slope_difference_high=slopes[1],
+        r_squared_difference_low=of_squares[0],
+        r_squared_difference_high=of_squares[1],
+        slope_difference=slope,
+        slope_difference_low=wild.low,
+        slope_difference_high=wild.high,
+        p_slope_difference=wild.p,
         t_williams=t,
         p_williams=p,
         confidence=confidence,
     )
-
-
-def holm(p_values: Sequence[float] | FloatArray) -> list[float]:
-    """Adjust p-values so that the chance of any false finding stays at the level of one test.
-
-    Args:
-        p_values: p of each test of the family, shape (m,).
-
-    Returns:
-        Adjusted p in the same order; at most 1, never below the given p.
-
-    Raises:
-        DataError: If a value is no probability.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-
-    Source: Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6, 65-70.
-    """
-    values = finite_vector(p_values, "p_values", minimum=0)
-    if ((values < 0.0) | (values > 1.0)).any():
-        raise DataError(f"p_values={values.tolist()}, expected probabilities from 0 to 1; pass p, not a statistic.")
-    order = np.argsort(values, kind="stable")
-    scaled = values[order] * np.arange(values.size, 0, -1)
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return [float(value) for value in adjusted]
-
-
-def n_required(r: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """The number of independent points at which a true correlation would be found significant.
-
-    Args:
-        r: True correlation; the sign does not matter.
-        power: Chance of finding it.
-        alpha: Level of the two-sided test.
-
-    Returns:
-        The smallest n with ((z(1 - alpha/2) + z(power)) / atanh r)² + 3 <= n, at least 4.
-
-    Raises:
-        ConfigurationError: If r is 0 or not between -1 and 1, or power or alpha is no fraction.
-
-    Example:
-        >>> n_required(0.2**0.5)
-        37
-
-    Source: Fisher (1921), Metron 1, 3-32; Hulley et al. (2013), Designing Clinical Research, appendix 6C.
-    """
-    if not 0.0 < abs(r) < 1.0:
-        raise ConfigurationError(f"r={r!r}, expected a correlation between -1 and 1 that is not 0.")
-    total = stats.norm.ppf(1.0 - fraction(alpha, "alpha") / 2.0) + stats.norm.ppf(fraction(power, "power"))
-    return max(MIN_POINTS, math.ceil((float(total) / math.atanh(abs(r))) ** 2 + 3.0))
 
 
 def _three_vectors(x: npt.ArrayLike, y1: npt.ArrayLike, y2: npt.ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -176,12 +166,78 @@ def _three_vectors(x: npt.ArrayLike, y1: npt.ArrayLike, y2: npt.ArrayLike) -> tu
     return vectors[0], vectors[1], vectors[2]
 
 
-def _r_squared_difference(x: FloatArray, y1: FloatArray, y2: FloatArray, *, axis: int = -1) -> FloatArray:
-    return np.asarray(pearson(x, y1, axis=axis) ** 2 - pearson(x, y2, axis=axis) ** 2)
+def _slopes(
+    x: FloatArray,
+    y1: FloatArray,
+    y2: FloatArray,
+    clusters: IntArray,
+    *,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[WildBootstrap, float]:
+    difference = y1 - y2
+    if is_constant(difference):
+        return WildBootstrap(0.0, 0.0, 1.0), 0.0
+    partial = partial_out(x, difference, {})
+    return wild_cluster_bootstrap(partial, clusters, confidence=confidence, resamples=resamples, rng=rng), partial.slope
 
 
-def _slope_difference(x: FloatArray, y1: FloatArray, y2: FloatArray, *, axis: int = -1) -> FloatArray:
-    return slope(x, y1 - y2, axis=axis)
+def _zou(first: float, second: float, between: float, *, n: int, confidence: float) -> tuple[Bounds, Bounds]:
+    """Intervals of r_1 - r_2 and of r_1² - r_2²: the bounds of each r, put together by how both r vary together."""
+    if abs(between) > _SAME:
+        return _zou_of_same(first, between, n=n, confidence=confidence)
+    one, two = (fisher_interval(r, n, confidence=confidence) for r in (first, second))
+    determinant = 1.0 - first**2 - second**2 - between**2
+    scale = (1.0 - first**2) * (1.0 - second**2)
+    together = ((between - first * second / 2.0) * determinant + between**3) / scale if scale > 0.0 else 0.0
+    of_r = _put_together(first, one, second, two, together)
+    # The squares vary together with the sign of the product of both r.
+    signed = math.copysign(together, together * first * second)
+    return of_r, _put_together(first**2, squared_range(*one), second**2, squared_range(*two), signed)
+
+
+def _zou_of_same(first: float, between: float, *, n: int, confidence: float) -> tuple[Bounds, Bounds]:
+    """The intervals where one quantity is the other in another unit, perhaps with the sign turned."""
+    low, high = fisher_interval(first, n, confidence=confidence) if between < 0.0 else (0.0, 0.0)
+    return (2.0 * low, 2.0 * high), (0.0, 0.0)
+
+
+def _put_together(first: float, one: Bounds, second: float, two: Bounds, together: float) -> Bounds:
+    difference = first - second
+    down = _reach(first - one[0], two[1] - second, together)
+    return difference - down, difference + _reach(one[1] - first, second - two[0], together)
+
+
+def _reach(first: float, second: float, together: float) -> float:
+    return math.sqrt(max(0.0, first**2 + second**2 - 2.0 * together * first * second))
+
+
+def _bootstrap(
+    points: tuple[FloatArray, FloatArray, FloatArray],
+    clusters: IntArray,
+    *,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[Bounds, Bounds]:
+    """Intervals of r_1 - r_2 and of r_1² - r_2² when whole clusters are drawn."""
+    moments = cluster_moments(points, clusters)
+    of_r, of_squares = (
+        moments_interval(moments, statistic, confidence=confidence, resamples=resamples, rng=rng)
+        for statistic in (_r_difference, _r_squared_difference)
+    )
+    return of_r, of_squares
+
+
+def _r_difference(moments: FloatArray) -> FloatArray:
+    correlations = correlations_of(moments)
+    return np.asarray(correlations[..., 0, 1] - correlations[..., 0, 2], dtype=np.float64)
+
+
+def _r_squared_difference(moments: FloatArray) -> FloatArray:
+    correlations = correlations_of(moments)
+    return np.asarray(correlations[..., 0, 1] ** 2 - correlations[..., 0, 2] ** 2, dtype=np.float64)
 
 
 def _williams(first: float, second: float, between: float, *, n: int) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from ._checks import (
     same_length,
     varying,
 )
-from ._resampling import bootstrap_interval, pearson, slope
+from ._resampling import bootstrap_interval, pearson, slope, squared_range
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def correlate(
     slope_now, half_width, intercept = _line(x_values, y_values, confidence=confidence)
     r_low, r_high, p = _resampled(x_values, y_values, confidence=confidence, resamples=resamples, rng=rng)
     r = math.nan if is_constant(y_values) else float(pearson(x_values, y_values))
-    squared_low, squared_high = _squared_range(r_low, r_high)
+    squared_low, squared_high = squared_range(r_low, r_high)
     slopes, squares = _leave_one_out(x_values, y_values)
     return Correlation(
         n=x_values.size,
@@ -193,11 +193,6 @@ def _resampled(
     low, high = bootstrap_interval((x, y), pearson, confidence=confidence, resamples=resamples, rng=rng)
     method = stats.PermutationMethod(n_resamples=resamples, batch=1000, rng=rng)
     return low, high, float(stats.pearsonr(x, y, method=method).pvalue)
-
-
-def _squared_range(low: float, high: float) -> tuple[float, float]:
-    squares = (low**2, high**2)
-    return (0.0 if low <= 0.0 <= high else min(squares)), max(squares)
 
 
 def _leave_one_out(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

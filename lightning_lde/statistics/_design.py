@@ -8,8 +8,7 @@ import numpy as np
 
 from lightning_lde.errors import DataError
 
-from ._checks import FloatArray
-from ._reml import IntArray
+from ._checks import FloatArray, IntArray
 
 LARGEST_INTERACTION = 400
 _SAME = 1e-9

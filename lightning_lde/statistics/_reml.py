@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, optimize, special, stats
 
-from ._checks import FloatArray
+from ._checks import FloatArray, IntArray
 
-IntArray = npt.NDArray[np.int64]
 Variances = tuple[FloatArray, FloatArray]
 """Variances, shape (k + 1,), and their derivatives after the parameters, shape (k + 1, parameters)."""
 

@@ -13,8 +13,7 @@ from scipy import optimize, stats
 from lightning_lde.errors import ConfigurationError, DataError
 
 from ._checks import finite_vector, fraction
-
-MOST_REPETITIONS = 1_000_000
+from ._power import noncentral_power, positive, smallest_n
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,21 +108,10 @@ def repetitions_required(sd: float, difference: float, *, power: float = 0.8, al
 
     Source: Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, 2nd ed., chapter 2.
     """
-    effect = _positive(abs(difference), "difference") / _positive(sd, "sd")
-    fraction(alpha, "alpha")
-    target = fraction(power, "power")
-    low, high = 1, 2
-    while _power(effect, high, alpha) < target:
-        low, high = high, 2 * high
-        if low > MOST_REPETITIONS:
-            raise ConfigurationError(
-                f"difference={difference!r} is too small beside sd={sd!r}: more than {MOST_REPETITIONS} repetitions "
-                "would be needed; ask for a larger one."
-            )
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _power(effect, middle, alpha) >= target else (middle, high)
-    return high
+    effect = positive(abs(difference), "difference") / positive(sd, "sd")
+    level, target = fraction(alpha, "alpha"), fraction(power, "power")
+    what = f"difference={difference!r} beside sd={sd!r}"
+    return smallest_n(lambda n: _power(effect, n, level), target, 2, what=what)
 
 
 def detectable_difference(sd: float, n: int, *, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -150,19 +138,9 @@ def detectable_difference(sd: float, n: int, *, power: float = 0.8, alpha: float
     largest = 2.0
     while _power(largest, n, alpha) < target:
         largest *= 2.0
-    return _positive(sd, "sd") * float(optimize.brentq(lambda effect: _power(effect, n, alpha) - target, 0.0, largest))
+    return positive(sd, "sd") * float(optimize.brentq(lambda effect: _power(effect, n, alpha) - target, 0.0, largest))
 
 
 def _power(effect: float, n: int, alpha: float) -> float:
     """Power of the two-sided t test of two samples of n, by the noncentral t distribution."""
-    freedom, shift = 2 * n - 2, effect * math.sqrt(n / 2.0)
-    critical = float(stats.t.ppf(1.0 - alpha / 2.0, freedom))
-    wrong_side = float(stats.nct.cdf(-critical, freedom, shift))
-    # Far from zero scipy gives no number for what is zero.
-    return float(stats.nct.sf(critical, freedom, shift)) + (0.0 if math.isnan(wrong_side) else wrong_side)
-
-
-def _positive(value: float, name: str) -> float:
-    if not (value > 0.0 and math.isfinite(value)):
-        raise ConfigurationError(f"{name}={value!r}, expected a finite number above 0.")
-    return float(value)
+    return float(noncentral_power(np.array(effect * math.sqrt(n / 2.0)), 2 * n - 2, alpha))

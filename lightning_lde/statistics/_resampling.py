@@ -81,6 +81,12 @@ def bootstrap_interval(
     return _percentile_interval(np.asarray(result.bootstrap_distribution), confidence=confidence)
 
 
+def squared_range(low: float, high: float) -> tuple[float, float]:
+    """The smallest and the largest square of any number between two."""
+    squares = (low**2, high**2)
+    return (0.0 if low <= 0.0 <= high else min(squares)), max(squares)
+
+
 def _percentile_interval(distribution: FloatArray, *, confidence: float) -> tuple[float, float]:
     defined = distribution[np.isfinite(distribution)]
     if defined.size == 0:

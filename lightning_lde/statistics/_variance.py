@@ -11,7 +11,7 @@ from scipy import stats
 
 from lightning_lde.errors import DataError
 
-from ._checks import FloatArray, finite_vector, fraction, is_constant
+from ._checks import FloatArray, IntArray, finite_vector, fraction, is_constant
 from ._design import (
     cells_of,
     estimable_factors,
@@ -20,7 +20,7 @@ from ._design import (
     residual_holds,
     without_equal_repeats,
 )
-from ._reml import Fit, IntArray, RandomEffects
+from ._reml import Fit, RandomEffects
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Dependent comparisons against published values, brute force and simulation; Holm against statsmodels."""
+"""Dependent comparisons against published values, brute force and simulation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
-from lightning_lde.errors import ConfigurationError, DataError
-from lightning_lde.statistics import compare_dependent, holm, n_required
+from lightning_lde.errors import DataError
+from lightning_lde.statistics import compare_dependent, regress
 
 
 def _with_correlations(target: np.ndarray, *, n: int) -> np.ndarray:
@@ -77,34 +76,58 @@ def test_unfit_comparisons_are_refused() -> None:
         compare_dependent([1, 2, 3, 4], [1, 1, 1, 1], [1, 2, 3, 5])
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
-    expected = multipletests(p_values, method="holm")[1]
-    np.testing.assert_allclose(holm(p_values), expected, rtol=1e-12)
+def test_zous_interval_is_the_published_example() -> None:
+    # Zou (2007), section "Overlapping correlations": r 0.396 and 0.179, 0.088 between, n 66: -0.093 to 0.517.
+    target = np.array([[1.0, 0.396, 0.179], [0.396, 1.0, 0.088], [0.179, 0.088, 1.0]])
+    found = compare_dependent(*_with_correlations(target, n=66).T, resamples=200)
+    assert found.r_difference == pytest.approx(0.217)
+    assert (found.r_difference_low, found.r_difference_high) == pytest.approx((-0.093, 0.517), abs=6e-4)
 
 
-def test_holm_of_nothing_and_of_no_probability() -> None:
-    assert holm([]) == []
-    with pytest.raises(DataError, match="expected probabilities"):
-        holm([0.1, 1.2])
+def test_slopes_are_compared_by_the_regression_of_the_difference() -> None:
+    x, y1, y2 = np.random.default_rng(6).normal(size=(3, 15))
+    found, of_difference = compare_dependent(x, y1, y2, resamples=400), regress(x, y1 - y2, resamples=400)
+    expected = (of_difference.slope_bootstrap_low, of_difference.slope_bootstrap_high, of_difference.p_bootstrap)
+    assert (found.slope_difference_low, found.slope_difference_high, found.p_slope_difference) == expected
 
 
-def test_n_required_is_the_figure_of_the_documents() -> None:
-    assert n_required(0.2**0.5) == 37
-    assert n_required(-(0.2**0.5)) == 37
+def test_clusters_are_drawn_whole() -> None:
+    x, y1, y2 = np.random.default_rng(7).normal(size=(3, 12))
+    once = compare_dependent(x, y1, y2)
+    labels = np.tile(np.arange(12), 3).tolist()
+    copied = compare_dependent(*np.tile([x, y1, y2], 3), clusters=labels, resamples=9999)
+    assert (copied.n, copied.n_clusters, copied.r_difference) == (36, 12, pytest.approx(once.r_difference))
+    assert (copied.slope_difference_low, copied.slope_difference_high, copied.p_slope_difference) == pytest.approx(
+        (once.slope_difference_low, once.slope_difference_high, once.p_slope_difference)
+    )
+    assert np.isnan([copied.t_williams, copied.p_williams]).all()
+
+    def difference(a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int = -1) -> np.ndarray:
+        return stats.pearsonr(a, b, axis=axis).statistic - stats.pearsonr(a, c, axis=axis).statistic
+
+    reference = stats.bootstrap((x, y1, y2), difference, paired=True, rng=np.random.default_rng(0)).confidence_interval
+    assert (copied.r_difference_low, copied.r_difference_high) == pytest.approx(tuple(reference), abs=0.06)
 
 
-def test_n_required_gives_the_power_it_promises() -> None:
-    r, repetitions = 0.2**0.5, 4000
-    n = n_required(r)
-    rng = np.random.default_rng(5)
-    x, noise = rng.normal(size=(2, repetitions, n))
-    p = stats.pearsonr(x, r * x + np.sqrt(1 - r**2) * noise, axis=1).pvalue
-    assert np.mean(p <= 0.05) == pytest.approx(0.8, abs=0.03)
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000), st.floats(1e-3, 1e3), st.sampled_from([1.0, -1.0]))
+def test_exchanging_the_quantities_turns_the_signs(seed: int, unit: float, sign: float) -> None:
+    x, y1, y2 = np.random.default_rng(seed).normal(size=(3, 12))
+    one = compare_dependent(x, y1, y2, resamples=2048)
+    other = compare_dependent(sign * unit * x + 1.0, sign * y2, sign * y1, resamples=2048)
+    for name in ("r_difference", "r_squared_difference"):
+        bounds = (getattr(one, f"{name}_low"), getattr(one, f"{name}_high"))
+        turned = (-getattr(other, f"{name}_high"), -getattr(other, f"{name}_low"))
+        assert bounds == pytest.approx(turned, abs=1e-9)
+    assert other.t_williams == pytest.approx(-one.t_williams)
+    assert other.p_slope_difference == pytest.approx(one.p_slope_difference)
 
 
-@pytest.mark.parametrize("r", [0.0, 1.0, -1.5, float("nan")])
-def test_n_required_refuses_what_is_no_correlation(r: float) -> None:
-    with pytest.raises(ConfigurationError, match="expected a correlation"):
-        n_required(r)
+def test_one_quantity_in_two_units_and_with_both_signs() -> None:
+    x, y = np.random.default_rng(8).normal(size=(2, 10))
+    same = compare_dependent(x, y, 3.0 * y + 1.0, resamples=200)
+    assert (same.r_difference_low, same.r_difference_high) == (0.0, 0.0)
+    turned = compare_dependent(x, y, -y, resamples=200)
+    bounds = stats.pearsonr(x, y).confidence_interval()
+    assert (turned.r_difference_low, turned.r_difference_high) == pytest.approx((2 * bounds.low, 2 * bounds.high))
+    assert (turned.r_squared_difference_low, turned.r_squared_difference_high) == (0.0, 0.0)
