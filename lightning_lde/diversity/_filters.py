@@ -40,13 +40,15 @@ def sum_squared_gradients(weight: SharedWeight, gradients: list[Tensor]) -> Tens
     chunk = max(1, elements // (weight.filter_size * positions))
     for start in range(0, images, chunk):
         part = slice(start, start + chunk)
-        inputs = torch.cat([_unfolded(use, part) for use in weight.uses], dim=-1)
-        deltas = torch.cat(
-            [_output_positions(use, gradient[:, part]) for use, gradient in zip(weight.uses, gradients, strict=True)],
-            dim=-1,
-        )
+        inputs = _joined([_unfolded(use, part) for use in weight.uses])
+        deltas = _joined([_output_positions(*one, part) for one in zip(weight.uses, gradients, strict=True)])
         total += _row_squares(inputs, deltas).sum(dim=0)
     return total
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Uses of one weight side by side, as if their positions were those of one larger image."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def _norm_squares(weight: SharedWeight, gradients: list[Tensor]) -> Tensor:
@@ -77,9 +79,9 @@ def _row_squares(inputs: Tensor, deltas: Tensor) -> Tensor:
     return per_direction.sum(dim=2).reshape(images, groups * filters)
 
 
-def _output_positions(use: LayerUse, gradients: Tensor) -> Tensor:
-    """Gradients (directions, N, ...) as (directions, N, groups, filters of a group, positions)."""
-    layer = cast(FilterLayer, use.layer)
+def _output_positions(use: LayerUse, of_all: Tensor, part: slice) -> Tensor:
+    """Gradients (directions, N, ...) of some images as (directions, N, groups, filters of a group, positions)."""
+    layer, gradients = cast(FilterLayer, use.layer), of_all[:, part]
     directions, images = gradients.shape[:2]
     if isinstance(layer, nn.Linear):
         return gradients.reshape(directions, images, 1, -1, layer.out_features).mT

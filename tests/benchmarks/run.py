@@ -16,6 +16,7 @@ import omniglot
 import sampling
 import scale
 import startup
+import task2vec
 import training
 
 QUICK = {
@@ -29,6 +30,7 @@ QUICK = {
     maml: "--rounds 1 --tasks 1 --shots 1 --steps 1",
     omniglot: "--minutes 0.1 --width 8",
     sampling: "--batches 2",
+    task2vec: "--sets mnist emoji --tasks 1 --draws 128 --size 16",
     scale: "--files 200 --absorbed 2000 --hot 100 --rounds 1",
 }
 
