@@ -18,6 +18,7 @@ from ._directions import exact_factor, random_signs, sketched_factor
 from ._filters import sum_squared_gradients
 from ._forwards import Forward, Forwards
 from ._head import Head, fit_head
+from ._precision import full_precision
 from ._probe import Probe
 from ._published import published_fisher
 
@@ -131,10 +132,11 @@ def fisher_embedding(
             )
         else:
             forwards = Forwards(probe, own_images, layers=layers, norm_weights=with_norms, batch_size=batch_size)
-            head = fit_head(forwards.features().double().cpu().numpy(), classes, l2=float(l2))
-            shape = (len(classes), passes, len(head.bias))
-            drawn = random_signs(shape, _generator(seed, own_images, classes)) if mode == "sketch" else None
-            fisher = _expected_squares(forwards, head, drawn, progress)
+            with full_precision():
+                head = fit_head(forwards.features().double().cpu().numpy(), classes, l2=float(l2))
+                shape = (len(classes), passes, len(head.bias))
+                drawn = random_signs(shape, _generator(seed, own_images, classes)) if mode == "sketch" else None
+                fisher = _expected_squares(forwards, head, drawn, progress)
     vector = fisher.numpy()
     return TaskEmbedding(
         vector=vector.astype(np.float32),

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightning_lde.errors import ConfigurationError, DataError
 
+from ._precision import full_precision
 from ._states import with_weights
 
 _Self = TypeVar("_Self", bound="Probe")
@@ -162,7 +163,7 @@ class Probe:
         """
         if batch_size < 1:
             raise ConfigurationError(f"batch_size={batch_size!r}, expected at least 1.")
-        with torch.no_grad():
+        with torch.no_grad(), full_precision():
             parts = [self.backbone(batch) for batch in torch.split(self.prepare(images), batch_size)]
         return check_features(torch.cat(parts), n_images=images.shape[0])
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from lightning_lde.diversity import Probe, fisher_embedding, pairwise_distances, resnet18
 from lightning_lde.fewshot import Conv4, Episodes, FewShotDataset, load_pack
 
-SETS = ("mnist", "fashion_mnist", "omniglot", "quickdraw3", "emoji", "trashnet", "sign_digits")
+SETS = ("mnist", "fashion_mnist", "omniglot", "emoji", "trashnet", "sign_digits", "fsdd_mel")
 WAYS, HALF = 5, 10
 FIRST, SECOND, TRAIN = "public, eval mode, seed 0", "public, eval mode, seed 1", "public as shipped"
 OURS: dict[str, dict[str, Any]] = {

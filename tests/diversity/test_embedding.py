@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lightning_lde.diversity import Probe, fisher_embedding
 from lightning_lde.diversity import _fisher as fisher
 from lightning_lde.diversity import _forwards as forwards
+from lightning_lde.diversity import _precision as precision
 from lightning_lde.errors import ConfigurationError
 
 
@@ -130,9 +131,29 @@ def test_exact_takes_a_twentieth_of_the_published_operations() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS")
 @pytest.mark.parametrize("mode", ["exact", "sketch"])
 def test_a_gpu_gives_the_same(mode: str) -> None:
     images, labels = _task(n=10, classes=5)
-    probe = Probe(_network().double(), name="x")
-    found = fisher_embedding(probe.to("cuda"), images, labels, mode=mode)
-    np.testing.assert_allclose(found.vector, fisher_embedding(probe, images, labels, mode=mode).vector, rtol=1e-5)
+    probe = Probe(_network(), name="x")
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        found = fisher_embedding(probe.to("cuda"), images, labels, mode=mode)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    np.testing.assert_allclose(found.vector, fisher_embedding(probe, images, labels, mode=mode).vector, rtol=1e-4)
+
+
+def test_tf32_is_off_for_an_embedding_alone() -> None:
+    switches = precision._switches()
+    seen: list[object] = []
+    probe = Probe(_network(), name="x")
+    probe.backbone.first.register_forward_pre_hook(
+        lambda *_: seen.append([getattr(holder, name) for holder, name, _ in switches])
+    )
+    before = [getattr(holder, name) for holder, name, _ in switches]
+    fisher_embedding(probe, *_task(n=4, classes=2))
+    assert seen == [[exact for _, _, exact in switches]]
+    assert [getattr(holder, name) for holder, name, _ in switches] == before != seen[0]
