@@ -2,6 +2,7 @@
 
 from ._alignment import CrossDiversity, cross_diversity
 from ._coefficient import Coefficient, diversity_coefficient
+from ._coverage import ClassCoverage, KindScore, RegionCoverage
 from ._crossvalidated import (
     CoefficientDifference,
     CrossValidatedCoefficient,
@@ -14,22 +15,32 @@ from ._estimate import TaskEstimate, mean_complexity, per_sample_spread, standar
 from ._features import feature_deviation, mean_feature_halves
 from ._fisher import TaskEmbedding, fisher_embedding
 from ._halves import Halves, check_halves, halve
+from ._monitor import DiversityMonitor, MonitorUpdate
 from ._probe import Probe
 from ._profiles import crossvalidated_distances, log_profiles, log_ratio_distances
+from ._report import MonitorReport
 from ._resnet import resnet18, resnet34
 from ._size import CommonSize, common_size, subsample
+from ._stopping import GrowthCusum
 from ._sums import DiversitySums
 
 __all__ = [
+    "ClassCoverage",
     "Coefficient",
     "CoefficientDifference",
     "CommonSize",
     "CrossDiversity",
     "CrossValidatedCoefficient",
+    "DiversityMonitor",
     "DiversitySums",
     "EffectiveNumber",
+    "GrowthCusum",
     "Halves",
+    "KindScore",
+    "MonitorReport",
+    "MonitorUpdate",
     "Probe",
+    "RegionCoverage",
     "TaskEmbedding",
     "TaskEstimate",
     "check_halves",
