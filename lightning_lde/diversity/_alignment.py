@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _jackknife as jackknife
-from ._coefficient import MIN_TASKS
-from ._coefficient import _note as note_on_few_tasks
+from ._coefficient import MIN_TASKS, note_on_few_tasks
 from ._crossvalidated import without_each_task
 from ._inputs import FloatArray, fraction, halves_of_rows, same_dimension
 

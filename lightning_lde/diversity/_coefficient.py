@@ -90,11 +90,12 @@ def diversity_coefficient(distances: npt.ArrayLike, *, confidence: float = 0.95)
         n_pairs=n_tasks * (n_tasks - 1) // 2,
         standard_error=standard_error,
         confidence=confidence,
-        note=_note(n_tasks),
+        note=note_on_few_tasks(n_tasks),
     )
 
 
-def _note(n_tasks: int) -> str | None:
+def note_on_few_tasks(n_tasks: int) -> str | None:
+    """What a reader of an interval over few tasks must know; None if they are enough."""
     if n_tasks >= ADVISED_TASKS:
         return None
     return (

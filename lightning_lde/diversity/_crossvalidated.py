@@ -10,8 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from . import _jackknife as jackknife
-from ._coefficient import ADVISED_TASKS, MIN_TASKS
-from ._coefficient import _note as note_on_few_tasks
+from ._coefficient import ADVISED_TASKS, MIN_TASKS, note_on_few_tasks
 from ._inputs import FloatArray, fraction, halves_of_rows
 from ._sums import DiversitySums
 

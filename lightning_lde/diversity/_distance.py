@@ -42,7 +42,7 @@ def pairwise_distances(vectors: npt.ArrayLike, *, epsilon: float | None = None) 
     """
     if epsilon is not None and not (epsilon > 0.0 and np.isfinite(epsilon)):
         raise ConfigurationError(f"epsilon={epsilon!r}, expected a finite number above 0; 1e-8 is published.")
-    embeddings = _checked(vectors)
+    embeddings = checked_vectors(vectors)
     n_tasks, dimension = embeddings.shape
     means = embeddings.mean(axis=1)
     block = max(1, _BLOCK_ELEMENTS // dimension)
@@ -66,7 +66,12 @@ def _one_to_many(vector: FloatArray, others: FloatArray, epsilon: FloatArray) ->
     return np.asarray(np.maximum(1.0 - product / np.sqrt(norms), 0.0))
 
 
-def _checked(vectors: npt.ArrayLike) -> FloatArray:
+def checked_vectors(vectors: npt.ArrayLike) -> FloatArray:
+    """Embeddings as a float64 matrix (n, D), refused where the distances would mean nothing.
+
+    Raises:
+        DataError: If they are no finite matrix, or one is negative or all zero.
+    """
     embeddings = np.asarray(vectors, dtype=np.float64)
     if embeddings.ndim != 2 or 0 in embeddings.shape:
         raise DataError(f"vectors have shape {embeddings.shape}, expected (tasks, filters); stack the embeddings.")

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _jackknife as jackknife
-from ._coefficient import MIN_TASKS
-from ._coefficient import _note as note_on_few_tasks
+from ._coefficient import MIN_TASKS, note_on_few_tasks
 from ._crossvalidated import without_each_task
-from ._distance import _checked as checked_vectors
+from ._distance import checked_vectors
 from ._inputs import FloatArray, finite_rows, fraction, halves_of_rows, whole_numbers
 
 

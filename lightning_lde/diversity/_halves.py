@@ -13,9 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from lightning_lde.errors import DataError
 
-from ._inputs import IntArray
-
-Names = Sequence[Hashable] | npt.NDArray[np.generic]
+from ._inputs import IntArray, Names, listed
 
 _SEARCHED = 1 << 12
 
@@ -63,7 +61,7 @@ def halve(labels: Names, *, groups: Names | None = None, content: Names | None =
     Source: independent partitions are what the cross-validated distance needs: Walther et al. (2016),
     NeuroImage 137, 188-200.
     """
-    names, classes = _codes(labels, "labels")
+    names, classes = coded(labels, "labels")
     units = _units(classes.size, groups, content)
     counts = np.zeros((int(units.max(initial=-1)) + 1, len(names)), dtype=np.int64)
     np.add.at(counts, (units, classes), 1)
@@ -91,7 +89,7 @@ def check_halves(halves: Halves, labels: Names, *, groups: Names | None = None, 
     Example:
         >>> check_halves(Halves(first=np.array([0, 1]), second=np.array([2, 3])), [0, 1, 0, 1])
     """
-    names, classes = _codes(labels, "labels")
+    names, classes = coded(labels, "labels")
     units = _units(classes.size, groups, content)
     shared = np.intersect1d(units[halves.first], units[halves.second])
     if shared.size:
@@ -106,9 +104,9 @@ def check_halves(halves: Halves, labels: Names, *, groups: Names | None = None, 
             raise DataError(f"the {which} half has no image of class {names[min(missing)]!r}, expected every class.")
 
 
-def _codes(values: Names, name: str, *, n: int | None = None) -> tuple[list[Hashable], IntArray]:
+def coded(values: Names, name: str, *, n: int | None = None) -> tuple[list[Hashable], IntArray]:
     """Distinct values in the order of their appearance, and the number of each item's value."""
-    items: list[Hashable] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    items = listed(values)
     if not items or (n is not None and len(items) != n):
         raise DataError(f"{name} has {len(items)} values, expected {n or 'at least 1'}; give one for each image.")
     numbers: dict[Hashable, int] = {}
@@ -118,9 +116,9 @@ def _codes(values: Names, name: str, *, n: int | None = None) -> tuple[list[Hash
 
 def _units(n: int, groups: Names | None, content: Names | None) -> IntArray:
     """The number of the independent item that each image belongs to: images tied by groups and copies."""
-    ties = [] if groups is None else [_codes(groups, "groups", n=n)[1]]
+    ties = [] if groups is None else [coded(groups, "groups", n=n)[1]]
     if content is not None:
-        ties.append(_codes(_digests(content), "content", n=n)[1])
+        ties.append(coded(_digests(content), "content", n=n)[1])
     if not ties:
         return np.arange(n)
     # Image i and the first image with its value are an edge; what is connected is one item.
@@ -133,7 +131,7 @@ def _units(n: int, groups: Names | None, content: Names | None) -> IntArray:
 def _digests(content: Names) -> Sequence[Hashable]:
     items = np.asarray(content)
     if items.ndim < 2 or items.dtype == object:
-        return items.tolist() if isinstance(content, np.ndarray) else list(content)
+        return listed(content)
     return [hashlib.sha256(np.ascontiguousarray(item).tobytes()).digest() for item in items]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,7 @@ from lightning_lde.errors import ConfigurationError, DataError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Names = Sequence[Hashable] | npt.NDArray[np.generic]
 
 
 def finite_rows(values: npt.ArrayLike, name: str, *, minimum: int = 1) -> FloatArray:
@@ -68,6 +71,12 @@ def same_dimension(one: int, two: int) -> None:
     """
     if one != two:
         raise DataError(f"vectors have {one} and {two} dimensions, expected the same; embed both with one probe.")
+
+
+def listed(values: Names) -> list[Hashable]:
+    """Names as a list of plain Python values, so that those of a tensor or array compare by value."""
+    found = values.tolist() if hasattr(values, "tolist") else list(values)
+    return [tuple(item) if isinstance(item, list) else item for item in found]
 
 
 def whole_numbers(values: npt.ArrayLike, name: str, *, n: int, minimum: int = 1) -> IntArray:

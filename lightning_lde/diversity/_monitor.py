@@ -14,8 +14,17 @@ from lightning_lde.errors import ConfigurationError, DataError
 from ._coefficient import MIN_TASKS
 from ._coverage import KindScore, class_coverage
 from ._crossvalidated import CrossValidatedCoefficient, crossvalidated_coefficient
-from ._halves import Names
-from ._inputs import FloatArray, finite_rows, fraction, halves_of_rows, positive, same_dimension, whole_numbers
+from ._inputs import (
+    FloatArray,
+    Names,
+    finite_rows,
+    fraction,
+    halves_of_rows,
+    listed,
+    positive,
+    same_dimension,
+    whole_numbers,
+)
 from ._observations import Observation, SamplePool, observation_of_halves
 from ._regions import Regions
 from ._report import Landscape, MonitorReport, scores, warnings_of
@@ -279,7 +288,7 @@ class DiversityMonitor:
 
 
 def _names(values: Names, name: str, n: int) -> list[Hashable]:
-    items: list[Hashable] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    items = listed(values)
     if len(items) != n:
         raise DataError(f"{name} has {len(items)} values for {n} rows, expected one for each.")
     return items

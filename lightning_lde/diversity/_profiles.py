@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ._distance import _checked as checked_vectors
+from ._distance import checked_vectors
 from ._inputs import FloatArray, finite_rows, halves_of_rows
 
 OFFSET = 1e-3

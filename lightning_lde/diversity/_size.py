@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from lightning_lde.errors import ConfigurationError, DataError
 
-from ._halves import Names, _codes
-from ._inputs import IntArray, whole_numbers
+from ._halves import coded
+from ._inputs import IntArray, Names, whole_numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def subsample(labels: Names, size: CommonSize, *, seed: int = 0) -> IntArray:
         >>> len(chosen), int((chosen < 9).sum())
         (8, 4)
     """
-    names, classes = _codes(labels, "labels")
+    names, classes = coded(labels, "labels")
     counts = np.bincount(classes)
     rich = np.flatnonzero(counts >= size.images_per_class)
     if rich.size < size.ways:
