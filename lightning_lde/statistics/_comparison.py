@@ -16,13 +16,12 @@ from ._checks import (
     IntArray,
     finite_vector,
     fraction,
-    is_constant,
     resample_count,
     same_length,
     varying,
 )
 from ._linear import partial_out
-from ._moments import cluster_moments, correlations_of, moments_interval
+from ._moments import Jackknife, cluster_moments, correlations_of, fisher_z, jackknife
 from ._regression import cluster_numbers, fisher_interval
 from ._resampling import pearson, squared_range
 from ._wild import WildBootstrap, wild_cluster_bootstrap
@@ -30,14 +29,15 @@ from ._wild import WildBootstrap, wild_cluster_bootstrap
 Bounds = tuple[float, float]
 
 _SAME = 1.0 - 1e-12
+_ROUNDING = 1e-13
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DependentDifference:
     """How two quantities differ in their relation to the same x, over the same points.
 
-    Where clusters hold several points, Williams's test is nan, and the intervals of differences of r and R² come
-    from a bootstrap that draws whole clusters.
+    Where clusters hold several points, Williams's test is nan, and the intervals of differences of r and R² rest
+    on a jackknife over clusters.
 
     Args:
         n: Number of points.
@@ -56,6 +56,8 @@ class DependentDifference:
         p_slope_difference: Two-sided p of equal slopes by that bootstrap.
         t_williams: Williams's t for r_1 = r_2, n - 3 degrees of freedom.
         p_williams: Its two-sided p.
+        p_jackknife: Two-sided p of r_1 = r_2 by the jackknife of the difference of Fisher's z over clusters, t with
+            n_clusters - 1 degrees of freedom; nan for a perfect correlation.
         confidence: Coverage that the intervals aim at.
     """
 
@@ -75,6 +77,7 @@ class DependentDifference:
     p_slope_difference: float
     t_williams: float
     p_williams: float
+    p_jackknife: float
     confidence: float
 
 
@@ -118,7 +121,8 @@ def compare_dependent(
         (0.976, 0.477, 0.018)
 
     Source: Williams (1959), JRSS B 21, 396-399, in the form of Steiger (1980), Psychological Bulletin 87,
-    245-251, equation 7; Zou (2007), Psychological Methods 12, 399-413, equations 10 to 13 (intervals).
+    245-251, equation 7; Zou (2007), Psychological Methods 12, 399-413 (intervals); Efron and Stein (1981), Ann.
+    Statist. 9, 586-596 (jackknife over clusters).
     """
     points = _three_vectors(x, y1, y2)
     fraction(confidence, "confidence")
@@ -129,11 +133,12 @@ def compare_dependent(
     wild, slope = _slopes(*points, labels, confidence=confidence, resamples=resamples, rng=rng)
     first, second = float(pearson(points[0], points[1])), float(pearson(points[0], points[2]))
     between = float(pearson(points[1], points[2]))
+    over_clusters = _jackknives(points, labels)
     if n_clusters == points[0].size:
         of_r, of_squares = _zou(first, second, between, n=n_clusters, confidence=confidence)
         t, p = _williams(first, second, between, n=n_clusters)
     else:
-        of_r, of_squares = _bootstrap(points, labels, confidence=confidence, resamples=resamples, rng=rng)
+        of_r, of_squares = _zou_over_clusters(first, second, between, over_clusters, confidence=confidence)
         t, p = math.nan, math.nan
     return DependentDifference(
         n=points[0].size,
@@ -152,6 +157,7 @@ def compare_dependent(
         p_slope_difference=wild.p,
         t_williams=t,
         p_williams=p,
+        p_jackknife=over_clusters[2].p,
         confidence=confidence,
     )
 
@@ -177,30 +183,67 @@ def _slopes(
     rng: np.random.Generator,
 ) -> tuple[WildBootstrap, float]:
     difference = y1 - y2
-    if is_constant(difference):
+    if np.linalg.norm(difference - difference.mean()) <= _ROUNDING * np.linalg.norm(y1):
         return WildBootstrap(0.0, 0.0, 1.0), 0.0
     partial = partial_out(x, difference, {})
     return wild_cluster_bootstrap(partial, clusters, confidence=confidence, resamples=resamples, rng=rng), partial.slope
 
 
 def _zou(first: float, second: float, between: float, *, n: int, confidence: float) -> tuple[Bounds, Bounds]:
-    """Intervals of r_1 - r_2 and of r_1² - r_2²: the bounds of each r, put together by how both r vary together."""
-    if abs(between) > _SAME:
-        return _zou_of_same(first, between, n=n, confidence=confidence)
+    """Intervals of r_1 - r_2 and of r_1² - r_2² over independent points."""
     one, two = (fisher_interval(r, n, confidence=confidence) for r in (first, second))
+    if abs(between) > _SAME:
+        return _of_same(one, between)
     determinant = 1.0 - first**2 - second**2 - between**2
     scale = (1.0 - first**2) * (1.0 - second**2)
     together = ((between - first * second / 2.0) * determinant + between**3) / scale if scale > 0.0 else 0.0
+    return _both_differences(first, one, second, two, together)
+
+
+def _zou_over_clusters(
+    first: float, second: float, between: float, jackknives: tuple[Jackknife, ...], *, confidence: float
+) -> tuple[Bounds, Bounds]:
+    """The same over clusters, with all that Fisher's z gives for independent points from a jackknife."""
+    of_first, of_second, of_difference = jackknives
+    one, two = ((math.tanh(low), math.tanh(high)) for low, high in (j.bounds(confidence) for j in jackknives[:2]))
+    if abs(between) > _SAME:
+        return _of_same(one, between)
+    product = 2.0 * of_first.error * of_second.error
+    shared = of_first.error**2 + of_second.error**2 - of_difference.error**2
+    together = float(np.clip(shared / product, -1.0, 1.0)) if product > 0.0 else math.nan
+    return _both_differences(first, one, second, two, together)
+
+
+def _jackknives(points: tuple[FloatArray, FloatArray, FloatArray], clusters: IntArray) -> tuple[Jackknife, ...]:
+    """Fisher's z of both correlations, and their difference, over clusters."""
+    moments = cluster_moments(points, clusters)
+    return tuple(jackknife(moments, statistic) for statistic in (_first_z, _second_z, _z_difference))
+
+
+def _first_z(moments: FloatArray) -> FloatArray:
+    return fisher_z(correlations_of(moments)[..., 0, 1])
+
+
+def _second_z(moments: FloatArray) -> FloatArray:
+    return fisher_z(correlations_of(moments)[..., 0, 2])
+
+
+def _z_difference(moments: FloatArray) -> FloatArray:
+    return np.asarray(_first_z(moments) - _second_z(moments), dtype=np.float64)
+
+
+def _of_same(bounds: Bounds, between: float) -> tuple[Bounds, Bounds]:
+    """The intervals where one quantity is the other in another unit, perhaps with the sign turned."""
+    low, high = bounds if between < 0.0 else (0.0, 0.0)
+    return (2.0 * low, 2.0 * high), (0.0, 0.0)
+
+
+def _both_differences(first: float, one: Bounds, second: float, two: Bounds, together: float) -> tuple[Bounds, Bounds]:
+    """The bounds of each r, and of each r², put together by how both r vary together."""
     of_r = _put_together(first, one, second, two, together)
     # The squares vary together with the sign of the product of both r.
     signed = math.copysign(together, together * first * second)
     return of_r, _put_together(first**2, squared_range(*one), second**2, squared_range(*two), signed)
-
-
-def _zou_of_same(first: float, between: float, *, n: int, confidence: float) -> tuple[Bounds, Bounds]:
-    """The intervals where one quantity is the other in another unit, perhaps with the sign turned."""
-    low, high = fisher_interval(first, n, confidence=confidence) if between < 0.0 else (0.0, 0.0)
-    return (2.0 * low, 2.0 * high), (0.0, 0.0)
 
 
 def _put_together(first: float, one: Bounds, second: float, two: Bounds, together: float) -> Bounds:
@@ -210,34 +253,8 @@ def _put_together(first: float, one: Bounds, second: float, two: Bounds, togethe
 
 
 def _reach(first: float, second: float, together: float) -> float:
-    return math.sqrt(max(0.0, first**2 + second**2 - 2.0 * together * first * second))
-
-
-def _bootstrap(
-    points: tuple[FloatArray, FloatArray, FloatArray],
-    clusters: IntArray,
-    *,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
-) -> tuple[Bounds, Bounds]:
-    """Intervals of r_1 - r_2 and of r_1² - r_2² when whole clusters are drawn."""
-    moments = cluster_moments(points, clusters)
-    of_r, of_squares = (
-        moments_interval(moments, statistic, confidence=confidence, resamples=resamples, rng=rng)
-        for statistic in (_r_difference, _r_squared_difference)
-    )
-    return of_r, of_squares
-
-
-def _r_difference(moments: FloatArray) -> FloatArray:
-    correlations = correlations_of(moments)
-    return np.asarray(correlations[..., 0, 1] - correlations[..., 0, 2], dtype=np.float64)
-
-
-def _r_squared_difference(moments: FloatArray) -> FloatArray:
-    correlations = correlations_of(moments)
-    return np.asarray(correlations[..., 0, 1] ** 2 - correlations[..., 0, 2] ** 2, dtype=np.float64)
+    square = first**2 + second**2 - 2.0 * together * first * second
+    return 0.0 if square < 0.0 else math.sqrt(square)
 
 
 def _williams(first: float, second: float, between: float, *, n: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from lightning_lde.errors import DataError
 from ._checks import MIN_POINTS, FloatArray, IntArray, fraction, resample_count
 from ._design import level_numbers
 from ._linear import Coefficient, Partial, coefficients, partial_out, predictor_columns, try_partial_out
-from ._moments import cluster_moments, moments_interval, partial_correlation_of
+from ._moments import cluster_moments, jackknife, partial_z_of
 from ._permutation import freedman_lane
 from ._resampling import squared_range
 from ._wild import WildBootstrap, wild_cluster_bootstrap
@@ -42,7 +42,8 @@ class Regression:
         p_permutation: Two-sided p by permutation of the residuals without x (Freedman and Lane).
         p_bootstrap: Two-sided p of the wild cluster bootstrap.
         r_partial: Correlation of x and y with the covariates held fixed; Pearson's r without any.
-        r_partial_low: Lower bound of its interval: Fisher's z, or a bootstrap over clusters of several points.
+        r_partial_low: Lower bound of its interval by Fisher's z; where clusters hold several points, with the
+            standard error of a jackknife over clusters.
         r_partial_high: Upper bound of it.
         r_squared: Share of the variance of y that x and the covariates explain.
         r_squared_adjusted: The same less what chance gives.
@@ -148,7 +149,8 @@ def regress(
     else:
         p_permutation = math.nan
         moments = cluster_moments([*others.values(), columns["x"], target], labels)
-        bounds = moments_interval(moments, partial_correlation_of, confidence=confidence, resamples=resamples, rng=rng)
+        low, high = jackknife(moments, partial_z_of, n_fixed=len(others)).bounds(confidence)
+        bounds = math.tanh(low), math.tanh(high)
     intercept, found = coefficients(columns, target, confidence=confidence)
     if not is_independent:
         found = tuple(dataclasses.replace(one, low=math.nan, high=math.nan, p=math.nan) for one in found)

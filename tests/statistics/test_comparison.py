@@ -95,18 +95,31 @@ def test_clusters_are_drawn_whole() -> None:
     x, y1, y2 = np.random.default_rng(7).normal(size=(3, 12))
     once = compare_dependent(x, y1, y2)
     labels = np.tile(np.arange(12), 3).tolist()
-    copied = compare_dependent(*np.tile([x, y1, y2], 3), clusters=labels, resamples=9999)
+    copied = compare_dependent(*np.tile([x, y1, y2], 3), clusters=labels)
     assert (copied.n, copied.n_clusters, copied.r_difference) == (36, 12, pytest.approx(once.r_difference))
     assert (copied.slope_difference_low, copied.slope_difference_high, copied.p_slope_difference) == pytest.approx(
         (once.slope_difference_low, once.slope_difference_high, once.p_slope_difference)
     )
     assert np.isnan([copied.t_williams, copied.p_williams]).all()
 
-    def difference(a: np.ndarray, b: np.ndarray, c: np.ndarray, axis: int = -1) -> np.ndarray:
-        return stats.pearsonr(a, b, axis=axis).statistic - stats.pearsonr(a, c, axis=axis).statistic
+    assert copied.p_jackknife == pytest.approx(once.p_jackknife)
+    # Over one point each, both ways of putting an interval together are close.
+    assert (copied.r_difference_low, copied.r_difference_high) == pytest.approx(
+        (once.r_difference_low, once.r_difference_high), abs=0.25
+    )
 
-    reference = stats.bootstrap((x, y1, y2), difference, paired=True, rng=np.random.default_rng(0)).confidence_interval
-    assert (copied.r_difference_low, copied.r_difference_high) == pytest.approx(tuple(reference), abs=0.06)
+
+def test_the_jackknife_leaves_each_cluster_out() -> None:
+    x, y1, y2 = np.random.default_rng(9).normal(size=(3, 20))
+    clusters = np.repeat(np.arange(5), 4)
+
+    def difference(kept: np.ndarray) -> float:
+        return np.arctanh(np.corrcoef(x[kept], y1[kept])[0, 1]) - np.arctanh(np.corrcoef(x[kept], y2[kept])[0, 1])
+
+    without = np.array([difference(clusters != one) for one in range(5)])
+    t = difference(clusters >= 0) / np.sqrt(4 / 5 * ((without - without.mean()) ** 2).sum())
+    found = compare_dependent(x, y1, y2, clusters=clusters.tolist(), resamples=200)
+    assert found.p_jackknife == pytest.approx(2 * stats.t.sf(abs(t), 4))
 
 
 @settings(max_examples=10, deadline=None)
@@ -131,3 +144,11 @@ def test_one_quantity_in_two_units_and_with_both_signs() -> None:
     bounds = stats.pearsonr(x, y).confidence_interval()
     assert (turned.r_difference_low, turned.r_difference_high) == pytest.approx((2 * bounds.low, 2 * bounds.high))
     assert (turned.r_squared_difference_low, turned.r_squared_difference_high) == (0.0, 0.0)
+
+
+def test_one_cluster_that_carries_a_correlation_leaves_no_interval() -> None:
+    x = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0]
+    y1, y2 = np.random.default_rng(10).normal(size=(2, 8))
+    found = compare_dependent(x, y1, y2, clusters=[0, 0, 1, 1, 2, 2, 3, 3], resamples=200)
+    assert np.isnan([found.r_difference_low, found.r_difference_high, found.r_squared_difference_low]).all()
+    assert np.isnan(found.p_jackknife)

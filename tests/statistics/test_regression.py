@@ -165,8 +165,24 @@ def test_copies_of_points_tell_nothing_new() -> None:
     expected = (once.slope_bootstrap_low, once.slope_bootstrap_high, once.p_bootstrap)
     assert (copied.slope_bootstrap_low, copied.slope_bootstrap_high, copied.p_bootstrap) == pytest.approx(expected)
     assert naive.slope_high - naive.slope_low < 0.6 * (once.slope_high - once.slope_low)
-    of_points = correlate(x, y)
-    assert (copied.r_partial_low, copied.r_partial_high) == pytest.approx((of_points.r_low, of_points.r_high), abs=0.05)
+    twice = regress(np.tile(x, 2), np.tile(y, 2), clusters=labels[:40], resamples=200)
+    assert (copied.r_partial_low, copied.r_partial_high) == pytest.approx((twice.r_partial_low, twice.r_partial_high))
+
+
+def test_r_over_clusters_is_a_jackknife_that_leaves_each_out() -> None:
+    x, y, covariates = points(30, seed=14)
+    clusters = np.repeat(np.arange(10), 3)
+
+    def z(kept: np.ndarray) -> float:
+        others = {name: one[kept] for name, one in covariates.items()}
+        return float(np.arctanh(regress(x[kept], y[kept], covariates=others, resamples=100).r_partial))
+
+    without = np.array([z(clusters != one) for one in range(10)])
+    error = np.sqrt(9 / 10 * ((without - without.mean()) ** 2).sum())
+    reach = stats.t.ppf(0.95, 10 - 1 - 2) * error
+    found = regress(x, y, covariates=covariates, clusters=clusters.tolist(), resamples=100, confidence=0.9)
+    expected = (np.tanh(z(clusters >= 0) - reach), np.tanh(z(clusters >= 0) + reach))
+    assert (found.r_partial_low, found.r_partial_high) == pytest.approx(expected)
 
 
 def figures(found: Regression) -> np.ndarray:
