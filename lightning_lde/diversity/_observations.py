@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Hashable
 
 import numpy as np
+from scipy.linalg import helmert
 
 from ._inputs import FloatArray
 
@@ -109,13 +110,12 @@ class SamplePool:
 
 
 def _observation(label: Hashable, first: FloatArray, second: FloatArray) -> Observation:
-    noise = [
-        (half - half.mean(axis=0)) * np.sqrt(len(half) / (len(half) - 1.0)) for half in (first, second) if len(half) > 1
-    ]
+    # Orthonormal contrasts: m - 1 independent rows, each with the covariance of one sample.
+    noise = [helmert(len(half)) @ half for half in (first, second) if len(half) > 1]
     return Observation(
         label=label,
         first=first.mean(axis=0),
         second=second.mean(axis=0),
         counts=(len(first), len(second)),
-        noise=np.concatenate(noise) if noise else first - second,
+        noise=np.concatenate(noise) if noise else (first - second) * np.sqrt(0.5),
     )

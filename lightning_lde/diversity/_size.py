@@ -73,14 +73,14 @@ def common_size(
     return CommonSize(ways=best, images_per_class=fits[best])
 
 
-def subsample(labels: Names, size: CommonSize, *, seed: int = 0) -> IntArray:
+def subsample(labels: Names, size: CommonSize, *, groups: Names | None = None, seed: int = 0) -> IntArray:
     """Images of a task of the given size, drawn without replacement from those of a larger one.
-
-    Where images come in groups, draw from one image of each group.
 
     Args:
         labels: Class of each image, (N,).
         size: Classes, and images of each.
+        groups: What each image was taken from, (N,); no group gives a class two images. None if images are
+            independent.
         seed: Follows one draw from many.
 
     Returns:
@@ -95,16 +95,21 @@ def subsample(labels: Names, size: CommonSize, *, seed: int = 0) -> IntArray:
         (8, 4)
     """
     names, classes = coded(labels, "labels")
-    counts = np.bincount(classes)
+    rng = np.random.default_rng(seed)
+    usable = rng.permutation(classes.size)
+    if groups is not None:
+        _, origins = coded(groups, "groups", n=classes.size)
+        # The first image in random order of each group and class.
+        usable = usable[np.unique(np.stack([classes, origins])[:, usable], axis=1, return_index=True)[1]]
+    counts = np.bincount(classes[usable], minlength=len(names))
     rich = np.flatnonzero(counts >= size.images_per_class)
     if rich.size < size.ways:
         raise DataError(
             f"{rich.size} of {len(names)} classes have {size.images_per_class} images, expected {size.ways}; "
             "use common_size() over all data sets first."
         )
-    rng = np.random.default_rng(seed)
     chosen = [
-        rng.choice(np.flatnonzero(classes == name), size=size.images_per_class, replace=False)
+        rng.choice(usable[classes[usable] == name], size=size.images_per_class, replace=False)
         for name in rng.choice(rich, size=size.ways, replace=False)
     ]
     return np.sort(np.concatenate(chosen))

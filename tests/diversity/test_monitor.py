@@ -102,11 +102,11 @@ def test_false_alarms_come_at_most_as_often_as_stated_and_as_often_as_computed()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("images", [8, 16])
+@pytest.mark.parametrize("images", [4, 8, 16])
 def test_the_level_of_the_test_of_a_batch_holds_for_correlated_features(images: int) -> None:
     new = []
     for seed in range(60):
-        world, monitor = World(seed), DiversityMonitor(images=8, significance=0.05)
+        world, monitor = World(seed), DiversityMonitor(images=4, significance=0.05)
         updates = [monitor.add(*world.sample(0, images)) for _ in range(40)]
         new += [bool(update.new) for update in updates[2:]]
     assert 0.03 <= np.mean(new) <= 0.06
@@ -120,6 +120,18 @@ def test_a_new_kind_inside_an_old_class_counts_as_new() -> None:
     assert not monitor.add(world.sample(1)[0], ["dog"] * 16).new
     assert not monitor.add(world.sample(0)[0], ["another name"] * 16).new
     assert [region.labels for region in monitor.report().regions] == [{"dog": 48, "another name": 16}, {"dog": 32}]
+
+
+def test_one_new_class_among_many_old_ones_makes_a_batch_new() -> None:
+    world, monitor = World(), DiversityMonitor()
+
+    def mixed(classes: range) -> MonitorUpdate:
+        parts = [world.sample(label) for label in classes]
+        return monitor.add(np.concatenate([part[0] for part in parts]), np.repeat(classes, 16))
+
+    assert mixed(range(7)).new_regions == tuple(range(7))
+    assert mixed(range(7)).new is False
+    assert mixed(range(8)).new_regions == (7,)
 
 
 def test_the_coefficient_is_that_of_the_observations() -> None:

@@ -50,6 +50,15 @@ def test_a_draw_has_the_size_and_no_image_twice(seed: int) -> None:
     assert "c" not in names
 
 
+@given(seed=st.integers(0, 20))
+def test_a_group_gives_a_class_one_image(seed: int) -> None:
+    labels, groups = np.repeat([0, 1], 24), np.tile(np.repeat(np.arange(6), 4), 2)
+    chosen = subsample(labels, CommonSize(ways=2, images_per_class=6), groups=groups, seed=seed)
+    assert len(set(zip(labels[chosen].tolist(), groups[chosen].tolist(), strict=True))) == 12
+    with pytest.raises(DataError, match="0 of 2 classes have 8 images"):
+        subsample(labels, CommonSize(ways=2, images_per_class=8), groups=groups)
+
+
 def test_too_large_a_draw_is_refused() -> None:
     with pytest.raises(DataError, match="1 of 2 classes have 4 images, expected 2"):
         subsample([0] * 4 + [1] * 3, CommonSize(ways=2, images_per_class=4))
