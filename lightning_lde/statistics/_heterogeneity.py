@@ -12,6 +12,7 @@ from scipy import stats
 from lightning_lde.errors import DataError
 
 from ._checks import FloatArray, finite_vector, fraction, same_length
+from ._prediction import prediction_interval
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,8 @@ def random_effects(effects: npt.ArrayLike, variances: npt.ArrayLike, *, confiden
     With w = 1/v: Q = Σw(e - ē_w)² and tau² = max(0, (Q - (n - 1)) / (Σw - Σw²/Σw)) (DerSimonian and Laird);
     with u = 1/(v + tau²) the mean is Σu·e/Σu. Its interval is that of Hartung and Knapp, t(n - 1) and the
     variance max(1, Σu(e - mean)²/(n - 1))/Σu, because the usual normal interval is too short over few data
-    sets. The prediction interval is mean ± t(n - 2) sqrt(tau² + 1/Σu).
+    sets. The prediction interval counts what is not known of tau², because mean ± t(n - 2) sqrt(tau² + 1/Σu)
+    covered 89 to 93 % of 95 % over 8 to 30 data sets.
 
     Args:
         effects: Effect of each data set, shape (n,).
@@ -73,7 +75,8 @@ def random_effects(effects: npt.ArrayLike, variances: npt.ArrayLike, *, confiden
 
     Source: DerSimonian and Laird (1986), Controlled Clinical Trials 7, 177-188; Hartung and Knapp (2001),
     Stat. Med. 20, 3875-3889, bounded below as in Röver et al. (2015), BMC Med. Res. Methodol. 15:99; Higgins
-    et al. (2009), JRSS A 172, 137-159 (prediction); Higgins and Thompson (2002), Stat. Med. 21, 1539-1558.
+    and Thompson (2002), Stat. Med. 21, 1539-1558; Nagashima, Noma and Furukawa (2019), Stat. Methods Med. Res. 28,
+    1689-1702 (prediction).
     """
     e = finite_vector(effects, "effects", minimum=2)
     v = _positive(finite_vector(variances, "variances", minimum=2))
@@ -86,9 +89,7 @@ def random_effects(effects: npt.ArrayLike, variances: npt.ArrayLike, *, confiden
     scale = max(1.0, float((weights * (e - mean) ** 2).sum()) / df)
     variance = 1.0 / float(weights.sum())
     margin = float(stats.t.ppf(level, df)) * math.sqrt(scale * variance)
-    reach = math.nan
-    if e.size > 2:
-        reach = float(stats.t.ppf(level, e.size - 2)) * math.sqrt(tau_squared + variance)
+    prediction = (math.nan, math.nan) if e.size == 2 else prediction_interval(e, v, confidence=confidence)
     return Heterogeneity(
         mean=mean,
         low=mean - margin,
@@ -98,8 +99,8 @@ def random_effects(effects: npt.ArrayLike, variances: npt.ArrayLike, *, confiden
         p=float(stats.chi2.sf(q, df)),
         i_squared=max(0.0, (q - df) / q) if q > 0.0 else 0.0,
         tau_squared=tau_squared,
-        prediction_low=mean - reach,
-        prediction_high=mean + reach,
+        prediction_low=prediction[0],
+        prediction_high=prediction[1],
         n=e.size,
     )
 

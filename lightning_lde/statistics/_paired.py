@@ -16,7 +16,7 @@ from ._checks import FloatArray, finite_vector, fraction, is_constant, resample_
 from ._design import level_numbers
 
 MIN_PAIRS = 2
-_BATCH = 1000
+_MOST_AT_ONCE = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,7 @@ def _sign_flip(differences: FloatArray, resamples: int, rng: np.random.Generator
         permutation_type="samples",
         vectorized=True,
         n_resamples=resamples,
-        batch=_BATCH,
+        batch=max(1, _MOST_AT_ONCE // differences.size),
         rng=rng,
     )
     return float(found.pvalue)

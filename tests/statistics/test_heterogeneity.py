@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from lightning_lde.errors import DataError
@@ -37,14 +37,39 @@ def test_equal_effects_leave_the_fixed_effect_mean_with_its_variance() -> None:
     assert (found.tau_squared, found.i_squared) == (0.0, 0.0)
     assert found.mean == pytest.approx(np.average(effects, weights=weights))
     assert found.high - found.mean == pytest.approx(stats.t.ppf(0.975, 2) / math.sqrt(weights.sum()))
+    assert found.prediction_low < found.mean < found.prediction_high
+    same = random_effects([0.3, 0.3, 0.3], variances, confidence=0.5)
+    assert same.prediction_low < 0.3 < same.prediction_high
 
 
-def test_prediction_interval_by_hand() -> None:
+def test_prediction_interval_is_that_of_draws_from_its_definition() -> None:
+    found = random_effects(EFFECTS, VARIANCES, confidence=0.9)
+    rng = np.random.default_rng(1)
+    drawn = []
+    for target in rng.chisquare(5, size=800):
+
+        def excess(tau_squared: float, target: float = target) -> float:
+            return combine_q(tau_squared) - target
+
+        tau_squared = optimize.brentq(excess, 0.0, 1e6) if excess(0.0) > 0.0 else 0.0
+        weights = 1.0 / (VARIANCES + tau_squared)
+        mean = np.average(EFFECTS, weights=weights)
+        drawn.append(mean + math.sqrt(tau_squared + 1.0 / weights.sum()) * rng.normal(size=250))
+    bounds = np.quantile(np.concatenate(drawn), [0.05, 0.95])
+    assert (found.prediction_low, found.prediction_high) == pytest.approx(tuple(bounds), abs=0.05)
+
+
+def combine_q(tau_squared: float) -> float:
+    weights = 1.0 / (VARIANCES + tau_squared)
+    return float((weights * (EFFECTS - np.average(EFFECTS, weights=weights)) ** 2).sum())
+
+
+def test_shift_unit_and_order_move_every_interval_along() -> None:
     found = random_effects(EFFECTS, VARIANCES)
-    variance = 1.0 / (1.0 / (VARIANCES + found.tau_squared)).sum()
-    reach = stats.t.ppf(0.975, 4) * math.sqrt(found.tau_squared + variance)
-    assert found.prediction_low == pytest.approx(found.mean - reach)
-    assert found.prediction_high == pytest.approx(found.mean + reach)
+    moved = random_effects(3.0 * EFFECTS[::-1] - 1.0, 9.0 * VARIANCES[::-1])
+    for name in ("mean", "low", "high", "prediction_low", "prediction_high"):
+        assert getattr(moved, name) == pytest.approx(3.0 * getattr(found, name) - 1.0), name
+    assert found.prediction_low < found.low < found.high < found.prediction_high
 
 
 def test_two_effects_have_no_prediction_interval() -> None:
@@ -56,7 +81,7 @@ def test_two_effects_have_no_prediction_interval() -> None:
 
 def test_interval_covers_the_mean_of_few_data_sets() -> None:
     rng = np.random.default_rng(0)
-    covered, repetitions = 0, 500
+    covered, repetitions = 0, 150
     for _ in range(repetitions):
         variances = rng.uniform(0.01, 0.05, size=8)
         effects = rng.normal(0.3, 0.2, size=8) + rng.normal(size=8) * np.sqrt(variances)
