@@ -111,7 +111,7 @@ class Probe:
             backbone = _built(backbone, seed)
         _require_running_statistics(backbone)
         images = check_images(calibration_images, minimum=2)
-        with torch.inference_mode(mode=False), torch.no_grad():
+        with torch.inference_mode(mode=False), torch.no_grad(), full_precision():
             calibrated = copy.deepcopy(backbone).eval()
             norms = [module for module in calibrated.modules() if isinstance(module, _BatchNorm)]
             momenta = [norm.momentum for norm in norms]

@@ -64,8 +64,7 @@ def test_signs_are_fair_and_follow_the_generator() -> None:
     assert torch.equal(signs, random_signs((100, 10, 10), torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize("passes", [1, 3])
-def test_the_mean_of_many_sketches_is_the_exact_fisher(passes: int) -> None:
+def test_the_mean_of_many_sketches_is_the_exact_fisher() -> None:
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 6, 3), torch.nn.Tanh(), torch.nn.Flatten()).double()
     probe, images, classes = Probe(network, name="x"), torch.randn(7, 1, 4, 4, dtype=torch.float64), 6
@@ -78,7 +77,7 @@ def test_the_mean_of_many_sketches_is_the_exact_fisher(passes: int) -> None:
                 images,
                 head,
                 batch_size=7,
-                signs=random_signs((7, passes, classes), torch.Generator().manual_seed(seed)),
+                signs=random_signs((7, 2, classes), torch.Generator().manual_seed(seed)),
             ).numpy()
             for seed in range(300)
         ]
@@ -86,5 +85,5 @@ def test_the_mean_of_many_sketches_is_the_exact_fisher(passes: int) -> None:
     spread = found.std(axis=0, ddof=1)
     z = (found.mean(axis=0) - exact) / (spread / math.sqrt(len(found)))
     assert (np.abs(z) < 3.0).all()
-    # A bias of 9 % would not pass: it is three standard errors.
-    assert (3.0 * spread / math.sqrt(len(found)) < 0.09 * exact).all()
+    # A bias of 7 % would not pass: it is three standard errors.
+    assert (3.0 * spread / math.sqrt(len(found)) < 0.07 * exact).all()
