@@ -15,7 +15,7 @@ from lightning_lde.errors import ConfigurationError
 from ._checks import MIN_POINTS, fraction
 
 MOST_REPETITIONS = 1_000_000
-_NODES = 400
+_NODES = 100
 
 
 def n_required(

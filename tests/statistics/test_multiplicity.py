@@ -31,7 +31,7 @@ def test_nothing_and_no_probability(adjust: object) -> None:
 
 
 def test_false_findings_are_as_rare_as_promised() -> None:
-    p = np.random.default_rng(0).random((2000, 20))
+    p = np.random.default_rng(0).random((600, 20))
     p[:, 10:] *= 1e-3
     families = [(holm(row), benjamini_hochberg(row)) for row in p]
     any_false = np.mean([min(adjusted[:10]) <= 0.05 for adjusted, _ in families])
