@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
-from collections.abc import Callable
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lightning_lde.fewshot import MAML, Conv4, Episodes
-from lightning_lde.fewshot.engine import kept_memory
+from lightning_lde.fewshot.engine import kept_memory  # noqa: F401  # used by the programs
 
 from .conftest import make_dataset
 
@@ -43,43 +44,58 @@ glibc = pytest.mark.skipif(
 )
 
 
+def in_a_fresh_process(code: str) -> list[str]:
+    """The words that a program prints: other tests may have freed large blocks here, or broken off a fit."""
+    program = "from tests.fewshot.test_memory import *\n" + textwrap.dedent(code)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
+    return done.stdout.split()
+
+
 @glibc
 def test_large_blocks_are_kept_until_the_last_one_ends() -> None:
-    assert is_mapped(64)
-    with kept_memory():
+    told = in_a_fresh_process("""
+        print(is_mapped(64))
         with kept_memory():
-            assert not is_mapped(64)
-        assert not is_mapped(64)
-    assert is_mapped(64)
+            with kept_memory():
+                print(is_mapped(64))
+            print(is_mapped(64))
+        print(is_mapped(64))
+    """)
+    assert told == ["True", "False", "False", "True"]
 
 
 @glibc
 def test_afterwards_blocks_are_handed_out_again_as_glibc_would_by_itself() -> None:
-    # In a process of its own, where nothing large was freed before.
-    code = """
-from tests.fewshot.test_memory import is_mapped
-from lightning_lde.fewshot.engine import kept_memory
-with kept_memory():
-    pass
-print(is_mapped(8), is_mapped(64))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    )
-    assert done.stdout.split() == ["False", "True"]
+    told = in_a_fresh_process("""
+        with kept_memory():
+            pass
+        print(is_mapped(8), is_mapped(64))
+    """)
+    assert told == ["False", "True"]
 
 
 @glibc
-@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
-def test_a_fit_keeps_memory_and_gives_it_back(trainer: Callable[..., pl.Trainer]) -> None:
-    seen = []
+def test_a_fit_keeps_memory_and_gives_it_back(tmp_path: Path) -> None:
+    told = in_a_fresh_process(f"""
+        fit({str(tmp_path)!r})
+        print(is_mapped(64))
+    """)
+    assert told == ["False", "False", "True"]
+
+
+def fit(folder: str) -> None:
+    """Train on two batches, and write after each whether a large block would be a mapped one."""
 
     class Look(pl.Callback):
         def on_train_batch_end(self, *_: object, **__: object) -> None:
-            seen.append(is_mapped(64))
+            sys.stdout.write(f"{is_mapped(64)}\n")
 
     tasks = Episodes(make_dataset(), split="train", ways=3, shots=1, queries=2, n_episodes=2)
     model = MAML(Conv4(width=4, image_size=16), ways=3, inner_steps=1, first_order=True)
-    trainer(max_epochs=1, callbacks=[Look()]).fit(model, DataLoader(tasks, batch_size=1))
-    assert seen == [False, False]
-    assert is_mapped(64)
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False}
+    trainer = pl.Trainer(
+        max_epochs=1, callbacks=[Look()], default_root_dir=folder, logger=False, accelerator="cpu", **quiet
+    )
+    trainer.fit(model, DataLoader(tasks, batch_size=1))

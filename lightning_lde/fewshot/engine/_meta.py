@@ -19,6 +19,7 @@ from lightning_lde.fewshot.engine._inner import (
     trainable,
     weighted,
 )
+from lightning_lde.fewshot.engine._together import slopes_together
 
 __all__ = ["MetaLoss", "meta_loss"]
 
@@ -38,19 +39,21 @@ class MetaLoss(NamedTuple):
     accuracies: Tensor
 
 
-def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop) -> MetaLoss:
+def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop, *, tasks_at_once: int = 1) -> MetaLoss:
     """Return the mean query loss of tasks after adaptation, ready for ``backward``.
 
-    Tasks are worked through one after the other, and each one's part of the gradient is known before the next begins;
-    ``backward`` hands the sum on. So accumulation, clipping, schedulers and DDP see an ordinary loss.
+    By default tasks are worked through one after the other, and each one's part of the gradient is known before the
+    next begins; ``backward`` hands the sum on. So accumulation, clipping, schedulers and DDP see an ordinary loss.
 
     Args:
         model: Maps images to logits.
         batch: Episodes stacked along a leading task dimension.
         inner: How the model adapts.
+        tasks_at_once: Above 1: so many tasks through ``torch.func.vmap``, with the memory of as many. On a GPU this is
+            quicker, on a CPU it is not. The model must be one that ``torch.func`` can follow.
     """
     sources = [*trainable(model).values(), *inner.learned()]
-    found = _over_tasks(model, batch, inner)
+    found = _over_tasks(model, batch, inner) if tasks_at_once == 1 else _at_once(model, batch, inner, tasks_at_once)
     loss = found.loss
     if torch.is_grad_enabled():
         loss = _Known.apply(found.loss, found.slopes, *sources)  # type: ignore[no-untyped-call]
@@ -97,6 +100,16 @@ def _over_tasks(model: nn.Module, batch: Episode, inner: InnerLoop) -> _Found:
     # In the layout of the parameters, which optimisers and DDP's buckets expect.
     as_given = [slope.contiguous() for slope in slopes[: len(start)]] + slopes[len(start) :]
     return _Found(torch.stack(weighed).mean(), as_given, torch.stack(losses), torch.stack(accuracies))
+
+
+def _at_once(model: nn.Module, batch: Episode, inner: InnerLoop, tasks: int) -> _Found:
+    parameters = trainable(model)
+    slopes, of_lrs, losses, last, right = slopes_together(model, parameters, batch, inner, chunk_size=tasks)
+    given = {} if isinstance(inner.lr, (int, float)) else inner.lr
+    # A step length that several parameters share has the sum of their slopes.
+    learned = [torch.stack([of_lrs[name] for name, one in given.items() if one is lr]).sum(0) for lr in inner.learned()]
+    as_given = [slopes[name].contiguous() for name in parameters] + learned
+    return _Found(losses.mean(), as_given, last, right)
 
 
 def _add(slopes: Sequence[Tensor], parts: Sequence[Tensor | None], *, share: float) -> None:

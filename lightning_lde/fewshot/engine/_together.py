@@ -1,0 +1,80 @@
+"""All tasks of a batch at once, for devices on which many small kernels cost more than what they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, grad_and_value, vmap
+
+from lightning_lde.fewshot.data._episodes import Episode
+from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, weighted
+
+__all__ = ["slopes_together"]
+
+Learned = Mapping[str, Tensor]
+
+
+def slopes_together(
+    model: nn.Module, parameters: Parameters, batch: Episode, inner: InnerLoop, *, chunk_size: int | None = None
+) -> tuple[Parameters, Parameters, Tensor, Tensor, Tensor]:
+    """Return the meta-gradient of a batch of tasks, computed for all tasks at once.
+
+    The whole of a task, inner loop and outer gradient, lies inside ``vmap``: a gradient around a ``vmap`` of torch's
+    batch norm is wrong in second order, one inside of it is right.
+
+    Args:
+        model: Maps images to logits.
+        parameters: Where each task starts, by name.
+        batch: Episodes stacked along a leading task dimension.
+        inner: How the model adapts.
+        chunk_size: Tasks at a time; None for all, which takes the memory of all.
+
+    Returns:
+        The mean over tasks of the slopes by parameter and by learned step length, then for each task what training
+        minimises, the loss after the last step, and the accuracy there, each of shape (tasks,).
+    """
+    given = {} if isinstance(inner.lr, (int, float)) else dict(inner.lr)
+    learned = {name: lr.detach() for name, lr in given.items() if lr.requires_grad}
+    task = grad_and_value(_task_loss(model, inner), argnums=(0, 1), has_aux=True)
+    tensors = batch.support_images, batch.support_labels, batch.query_images, batch.query_labels
+    start = {name: value.detach() for name, value in parameters.items()}
+    run = vmap(task, in_dims=(None, None, 0, 0, 0, 0), chunk_size=chunk_size)
+    (by_parameter, by_lr), (loss, (last, right)) = run(start, learned, *tensors)
+    means = [{name: slope.mean(0) for name, slope in slopes.items()} for slopes in (by_parameter, by_lr)]
+    return means[0], means[1], loss.detach(), last.detach(), right.detach()
+
+
+def _task_loss(model: nn.Module, inner: InnerLoop) -> Callable[..., tuple[Tensor, tuple[Tensor, Tensor]]]:
+    fixed = {} if isinstance(inner.lr, (int, float)) else dict(inner.lr)
+
+    def loss_of(state: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits: Tensor = functional_call(model, state, (images,))
+        return F.cross_entropy(logits, labels), logits
+
+    def slope_of(current: Parameters, images: Tensor, labels: Tensor) -> Parameters:
+        changed = {name: current[name] for name in inner.changes(current)}
+        slopes: Parameters = grad(lambda part: loss_of({**current, **part}, images, labels)[0])(changed)
+        return {name: slope.detach() if inner.first_order else slope for name, slope in slopes.items()}
+
+    def run(start: Parameters, learned: Learned, *task: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        support, labels, query, targets = task
+        current, losses, logits = start, [], query
+        for step in range(inner.steps):
+            for name, slope in slope_of(current, support, labels).items():
+                current = {**current, name: current[name] - _lr(inner, {**fixed, **learned}, name, step) * slope}
+            if inner.step_weights is not None or step == inner.steps - 1:
+                loss, logits = loss_of(current, query, targets)
+                losses.append(loss)
+        return weighted(inner, losses), (losses[-1], accuracy(logits, targets))
+
+    return run
+
+
+def _lr(inner: InnerLoop, lrs: Mapping[str, Any], name: str, step: int) -> float | Tensor:
+    if isinstance(inner.lr, (int, float)):
+        return inner.lr
+    lr: Tensor = lrs[name]
+    return lr[step] if lr.ndim else lr
