@@ -90,6 +90,8 @@ def lightning_lde(train: Episodes, test: Episodes, clock: Clock, options: argpar
         outer_lr=options.outer_lr,
         eval_inner_steps=(options.test_steps,),
         first_order=options.first_order,
+        adapts=options.adapts,
+        learn_inner_lr=options.learn_inner_lr,
     )
     start = begin(options.width)
     for own, name in zip(module.network.parameters(), shared(start), strict=True):
@@ -113,8 +115,8 @@ def learn2learn(train: Episodes, test: Episodes, clock: Clock, options: argparse
     maml = maml_of(begin(options.width), lr=options.inner_lr, first_order=options.first_order)
     optimizer = torch.optim.Adam(maml.parameters(), lr=options.outer_lr)
 
-    def adapted(task: Episode, steps: int) -> Any:
-        learner = maml.clone()
+    def adapted(task: Episode, steps: int, *, first_order: bool) -> Any:
+        learner = maml.clone(first_order=first_order)
         for _ in range(steps):
             learner.adapt(F.cross_entropy(learner(task.support_images), task.support_labels))
         return learner
@@ -123,7 +125,7 @@ def learn2learn(train: Episodes, test: Episodes, clock: Clock, options: argparse
         right = []
         for batch in episode_loader(test, 8):
             for task in tasks_of(batch):
-                logits = adapted(task, options.test_steps)(task.query_images).detach()
+                logits = adapted(task, options.test_steps, first_order=True)(task.query_images).detach()
                 right.append(float((logits.argmax(-1) == task.query_labels).float().mean()))
         return torch.tensor(right)
 
@@ -132,7 +134,7 @@ def learn2learn(train: Episodes, test: Episodes, clock: Clock, options: argparse
             group["lr"] = clock.lr(options.outer_lr)
         optimizer.zero_grad()
         for task in tasks_of(batch):
-            logits = adapted(task, options.inner_steps)(task.query_images)
+            logits = adapted(task, options.inner_steps, first_order=options.first_order)(task.query_images)
             (F.cross_entropy(logits, task.query_labels) / options.tasks).backward()
         optimizer.step()
         if clock.look(score, steps=number):
@@ -165,6 +167,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inner-lr", type=float, default=0.4)
     parser.add_argument("--outer-lr", type=float, default=2e-3, help="at the start; it falls to zero with the budget")
     parser.add_argument("--first-order", action="store_true")
+    parser.add_argument("--adapts", default="all", choices=["all", "head", "body"], help="of ours alone")
+    parser.add_argument(
+        "--learn-inner-lr", default="no", choices=["no", "per_layer", "per_layer_and_step"], help="likewise"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--split", default="test", choices=["val", "test"], help="val for choosing the numbers above")
     parser.add_argument("--learn2learn", default="", help="a folder with its package")

@@ -29,6 +29,8 @@ OPTIONS = (
     "outer_lr",
     "threads",
     "split",
+    "adapts",
+    "learn_inner_lr",
 )
 
 
