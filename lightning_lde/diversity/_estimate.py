@@ -113,10 +113,11 @@ def standardised_coefficient(
         confidence: Coverage of the interval, a fraction.
 
     Returns:
-        The share, with a jackknife interval over tasks; it may be slightly negative, as U may.
+        The share, with a jackknife interval over tasks; it may be slightly negative, as U may. Where nothing varies
+        at all it is 0.
 
     Raises:
-        DataError: If the halves or the numbers of images are unfit, or nothing varies.
+        DataError: If the halves or the numbers of images are unfit.
         ConfigurationError: If confidence is no fraction.
 
     Source: intraclass correlation, ICC(1): Shrout and Fleiss (1979), Psychol. Bull. 86, 420-428; jackknife of

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot import MAML, MLP, Conv4, Episode, Episodes, ResNet12, episode_loader
 from lightning_lde.fewshot.engine import InnerLoop, meta_loss, trainable
 
@@ -82,3 +83,20 @@ def test_maml_trains_alike(trainer: Callable[..., pl.Trainer]) -> None:
         trainer(max_epochs=1, precision="64-true").fit(model, episode_loader(drawn, TASKS))
         trained.append(torch.cat([value.detach().flatten() for value in model.parameters()]))
     torch.testing.assert_close(trained[1], trained[0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("first_order", [True, False], ids=["first", "higher"])
+def test_dropout_is_drawn_for_each_task(first_order: bool) -> None:
+    one = tasks()
+    same = Episode(*(field[:1].repeat(TASKS, *(1 for _ in field.shape[1:])) for field in one))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 8), nn.Dropout(), nn.Linear(8, WAYS)).double()
+    found = meta_loss(model, same, InnerLoop(2, 0.1, first_order), tasks_at_once=TASKS)
+    assert len(set(found.losses.tolist())) == TASKS
+    found.loss.backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+
+
+def test_no_tasks_at_once_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="tasks_at_once=0: expected at least 1"):
+        meta_loss(network("MLP", "none"), tasks(), InnerLoop(1, 0.1), tasks_at_once=0)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine._inner import (
     InnerLoop,
@@ -50,8 +51,14 @@ def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop, *, tasks_at_on
         batch: Episodes stacked along a leading task dimension.
         inner: How the model adapts.
         tasks_at_once: Above 1: so many tasks through ``torch.func.vmap``, with the memory of as many. On a GPU this is
-            quicker, on a CPU it is not. The model must be one that ``torch.func`` can follow.
+            quicker, on a CPU it is not. The model must be one that ``torch.func`` can follow. Each task draws its
+            dropout for itself, in another order than one after the other.
+
+    Raises:
+        ConfigurationError: ``tasks_at_once`` is below 1.
     """
+    if tasks_at_once < 1:
+        raise ConfigurationError(f"tasks_at_once={tasks_at_once}: expected at least 1.")
     sources = [*trainable(model).values(), *inner.learned()]
     found = _over_tasks(model, batch, inner) if tasks_at_once == 1 else _at_once(model, batch, inner, tasks_at_once)
     loss = found.loss

@@ -41,7 +41,7 @@ def slopes_together(
     task = grad_and_value(_task_loss(model, inner), argnums=(0, 1), has_aux=True)
     tensors = batch.support_images, batch.support_labels, batch.query_images, batch.query_labels
     start = {name: value.detach() for name, value in parameters.items()}
-    run = vmap(task, in_dims=(None, None, 0, 0, 0, 0), chunk_size=chunk_size)
+    run = vmap(task, in_dims=(None, None, 0, 0, 0, 0), chunk_size=chunk_size, randomness="different")
     (by_parameter, by_lr), (loss, (last, right)) = run(start, learned, *tensors)
     means = [{name: slope.mean(0) for name, slope in slopes.items()} for slopes in (by_parameter, by_lr)]
     return means[0], means[1], loss.detach(), last.detach(), right.detach()
