@@ -26,6 +26,7 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RESULTS = ROOT / "docs" / "results"
+PACKS = Path(os.environ.get("LDE_DATA_DIR", "data"))
 PACKAGES = [
     "lightning-lde",
     "torch",

@@ -6,7 +6,6 @@ import argparse
 import importlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import _bench as bench
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -156,8 +156,7 @@ ENGINES = {each.__name__: each for each in (lightning_lde, learn2learn)}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What the engines share."""
-    packs = Path(os.environ.get("LDE_DATA_DIR", "."))
-    parser.add_argument("--data", type=Path, default=packs / "omniglot.parquet", help="a pack")
+    parser.add_argument("--data", type=Path, default=bench.PACKS / "omniglot.parquet", help="a pack")
     parser.add_argument("--minutes", type=float, default=30, help="training time, without the looks at test tasks")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--tasks", type=int, default=4, help="tasks of an outer step")

@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import _bench as bench
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
         result: dict[str, Any] = {"benchmark": "omniglot", **bench.setting(work), "settings": {**numbers, **task}}
         result["at_once"] = not options.in_turn
         result["pixels"] = pixels(options)
-        result["curves"] = curves(options)
+        result["curves"] = curves(options, work)
     show(result)
     bench.write(options.output, result)
 
@@ -62,43 +63,47 @@ def pixels(options: argparse.Namespace) -> float:
     return statistics.fmean(nearest_centroid_accuracy(tasks[index]) for index in range(len(tasks)))
 
 
-def curves(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """What each engine told of itself."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    started: dict[str, subprocess.Popen[str]] = {}
+def curves(options: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """What each engine told of itself, look by look; an error where it failed, which leaves the others' as they are."""
+    started = []
     for number, name in enumerate(options.engines):
-        started[name] = start(name, options, core=None if options.in_turn else number)
+        started.append(Engine(name, options, work, core=None if options.in_turn else number))
         if options.in_turn:
-            found[name] = answers(started[name])
-    return found or {name: answers(process) for name, process in started.items()}
+            started[-1].process.wait()
+    return {engine.name: engine.told() for engine in started}
 
 
-def start(engine: str, options: argparse.Namespace, core: int | None) -> subprocess.Popen[str]:
-    """An engine at work in a process of its own."""
-    words = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in OPTIONS]
-    words += [f"--data={options.data}", f"--learn2learn={options.learn2learn}"]
-    words += ["--first-order"] if options.first_order else []
-    command = [sys.executable, str(bench.HERE / "_omniglot.py"), engine, *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "MKL_NUM_THREADS": str(options.threads)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
-    if core is not None and cores:
-        os.sched_setaffinity(process.pid, {cores[core % len(cores)]})
-    return process
+class Engine:
+    """An engine at work in a process of its own; what it says goes into files."""
 
+    def __init__(self, name: str, options: argparse.Namespace, work: Path, core: int | None) -> None:
+        self.name = name
+        self._looks, self._warnings = work / f"{name}.jsonl", work / f"{name}.log"
+        words = [f"--{each.replace('_', '-')}={getattr(options, each)}" for each in OPTIONS]
+        words += [f"--data={options.data}", f"--learn2learn={options.learn2learn}"]
+        words += ["--first-order"] if options.first_order else []
+        command = [sys.executable, str(bench.HERE / "_omniglot.py"), name, *words]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "MKL_NUM_THREADS": str(options.threads)}
+        with self._looks.open("w") as out, self._warnings.open("w") as err:
+            self.process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+        if core is not None and cores:
+            os.sched_setaffinity(self.process.pid, {cores[core % len(cores)]})
 
-def answers(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """Its lines, until it ends."""
-    assert process.stdout is not None
-    found = [json.loads(line) for line in process.stdout]
-    if process.wait() or not found:
-        raise SystemExit(f"an engine ended with {process.returncode}")
-    return found
+    def told(self) -> Any:
+        """Its looks at the test tasks when it has ended, or why there are none."""
+        if code := self.process.wait():
+            lines = self._warnings.read_text().split("\n")
+            return {"error": next((line for line in reversed(lines) if line.strip()), f"exit code {code}")[:300]}
+        return [json.loads(line) for line in self._looks.read_text().splitlines()]
 
 
 def show(result: dict[str, Any]) -> None:
     """Print the curves side by side."""
-    curves = result["curves"]
+    for name, told in result["curves"].items():
+        if "error" in told:
+            bench.console.print(f"{name} failed: {told['error']}")
+    curves = {name: told for name, told in result["curves"].items() if "error" not in told}
     rows = []
     for looks in zip(*curves.values(), strict=False):
         told = [f"{100 * look['accuracy']:.1f} ±{100 * look['ci95']:.1f} ({look['steps']} steps)" for look in looks]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +32,7 @@ Task = tuple[str, Tensor, Tensor]
 
 def main(arguments: list[str] | None = None) -> None:
     parser = bench.parser(__doc__, "task2vec")
-    packs = Path(os.environ.get("LDE_DATA_DIR", "data"))
-    parser.add_argument("--data", type=Path, default=packs, help="folder of Parquet packs")
+    parser.add_argument("--data", type=Path, default=bench.PACKS, help="folder of Parquet packs")
     parser.add_argument("--probe", choices=("conv4", "resnet18"), default="conv4", help="random weights, calibrated")
     parser.add_argument("--sets", nargs="+", default=list(SETS), help="packs to draw tasks from")
     parser.add_argument("--tasks", type=int, default=2, help="tasks of each set, 5 ways, 20 images a class")
