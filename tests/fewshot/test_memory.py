@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -44,53 +44,64 @@ glibc = pytest.mark.skipif(
 )
 
 
-def in_a_fresh_process(code: str) -> list[str]:
-    """The words that a program prints: other tests may have freed large blocks here, or broken off a fit."""
-    program = "from tests.fewshot.test_memory import *\n" + textwrap.dedent(code)
+PROGRAM = """
+from tests.fewshot.test_memory import *
+
+with kept_memory():
+    pass
+say("afterwards", is_mapped(8), is_mapped(64))
+with kept_memory():
+    with kept_memory():
+        inner = is_mapped(64)
+    say("nested", inner, is_mapped(64))
+say("after both", is_mapped(64))
+fit(sys.argv[1])
+say("after the fit", is_mapped(64))
+"""
+
+
+def say(what: str, *mapped: bool) -> None:
+    """Write a line that the tests read."""
+    sys.stdout.write(json.dumps([what, *mapped]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bool]]:
+    """What a fresh process says of its blocks: here other tests may have freed large ones, or broken off a fit."""
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", PROGRAM, str(tmp_path_factory.mktemp("fit"))],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
     )
-    return done.stdout.split()
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    return {what: mapped for what, *mapped in lines}
 
 
 @glibc
-def test_large_blocks_are_kept_until_the_last_one_ends() -> None:
-    told = in_a_fresh_process("""
-        print(is_mapped(64))
-        with kept_memory():
-            with kept_memory():
-                print(is_mapped(64))
-            print(is_mapped(64))
-        print(is_mapped(64))
-    """)
-    assert told == ["True", "False", "False", "True"]
+def test_afterwards_blocks_are_handed_out_again_as_glibc_would_by_itself(told: dict[str, list[bool]]) -> None:
+    assert told["afterwards"] == [False, True]
 
 
 @glibc
-def test_afterwards_blocks_are_handed_out_again_as_glibc_would_by_itself() -> None:
-    told = in_a_fresh_process("""
-        with kept_memory():
-            pass
-        print(is_mapped(8), is_mapped(64))
-    """)
-    assert told == ["False", "True"]
+def test_large_blocks_are_kept_until_the_last_one_ends(told: dict[str, list[bool]]) -> None:
+    assert told["nested"] == [False, False]
+    assert told["after both"] == [True]
 
 
 @glibc
-def test_a_fit_keeps_memory_and_gives_it_back(tmp_path: Path) -> None:
-    told = in_a_fresh_process(f"""
-        fit({str(tmp_path)!r})
-        print(is_mapped(64))
-    """)
-    assert told == ["False", "False", "True"]
+def test_a_fit_keeps_memory_and_gives_it_back(told: dict[str, list[bool]]) -> None:
+    assert told["batch 0"] == told["batch 1"] == [False]
+    assert told["after the fit"] == [True]
 
 
 def fit(folder: str) -> None:
-    """Train on two batches, and write after each whether a large block would be a mapped one."""
+    """Train on two batches, and say after each whether a large block would be a mapped one."""
 
     class Look(pl.Callback):
-        def on_train_batch_end(self, *_: object, **__: object) -> None:
-            sys.stdout.write(f"{is_mapped(64)}\n")
+        def on_train_batch_end(self, _: object, __: object, ___: object, ____: object, batch_idx: int) -> None:
+            say(f"batch {batch_idx}", is_mapped(64))
 
     tasks = Episodes(make_dataset(), split="train", ways=3, shots=1, queries=2, n_episodes=2)
     model = MAML(Conv4(width=4, image_size=16), ways=3, inner_steps=1, first_order=True)
