@@ -110,11 +110,11 @@ def about(seconds: float) -> str:
     """A duration in words that promise no more than an estimate can.
 
     Example:
-        >>> [about(seconds) for seconds in (0.4, 42, 185, 2400, 6000, 7200)]
-        ['1 s', '42 s', '3 min', '40 min', '1 h 40 min', '2 h']
+        >>> [about(seconds) for seconds in (0.4, 76, 185, 2400, 6000, 7200)]
+        ['1 s', '76 s', '3 min', '40 min', '1 h 40 min', '2 h']
     """
-    if seconds < 59.5:
+    if seconds < 119.5:
         return f"{max(round(seconds), 1)} s"
-    minutes = max(round(seconds / 60), 1)
+    minutes = round(seconds / 60)
     hours, rest = divmod(minutes, 60)
     return " ".join([f"{hours} h"] * bool(hours) + [f"{rest} min"] * bool(rest))

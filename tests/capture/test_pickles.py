@@ -165,6 +165,7 @@ def test_binary_data_is_not_looked_at() -> None:
     assert [each.text for each in found] == ["raw", "picture", "text", "words"]
 
 
+@pytest.mark.slow
 def test_hostile_pickles_take_no_more_than_linear_time() -> None:
     import time
 

@@ -57,6 +57,7 @@ def test_an_unchanged_program_is_recorded_once(tmp_path: Path, lake_path: Path, 
     assert "pytorch_lightning" not in imported or package == "pytorch_lightning"
 
 
+@pytest.mark.slow
 def test_without_the_variable_nothing_is_recorded_or_imported(tmp_path: Path) -> None:
     imported = run(tmp_path, "pytorch_lightning")
     assert "lightning_lde" in imported

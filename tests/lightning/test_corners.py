@@ -110,6 +110,7 @@ def test_trainers_may_take_turns(tmp_path: Path, lake_path: Path, callback: LDEC
     assert rows(lake_path, query) == [(["fit", "test"],), (["fit"],)]
 
 
+@pytest.mark.slow
 def test_the_users_error_stays_where_the_lake_fails_too(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 

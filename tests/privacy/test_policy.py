@@ -151,6 +151,7 @@ def test_people_stay_or_go_by_policy(lake_path: Path, how: str, shown: str) -> N
     assert shown in str(facts(lake_path)["note"])
 
 
+@pytest.mark.slow
 def test_what_waited_passes_the_policy_before_the_lake(tmp_path: Path, own_spool: Path) -> None:
     away = tmp_path / "away"
     away.write_text("no folder")

@@ -466,6 +466,7 @@ def test_a_clock_that_jumps_costs_no_point(lake_path: Path, shift_s: float) -> N
     assert lake.sql("select status from runs").to_pylist() == [{"status": "finished"}]
 
 
+@pytest.mark.slow
 def test_a_heartbeat_goes_on_after_the_clock_jumped_back(lake_path: Path) -> None:
     with_pause = CLOCK.replace("train(", "train(steps=400, recorder=").replace(", at=at)", ", at=at)")
     process = start(with_pause.replace("flush_every_s=0.2)", "flush_every_s=0.2)"), str(lake_path), "-3600")

@@ -248,6 +248,7 @@ def kill_many(
     return states, lost
 
 
+@pytest.mark.slow
 def test_a_few_kills_leave_a_whole_lake(nursery: Nursery, tmp_path: Path) -> None:
     states, lost = kill_many(nursery, tmp_path, lambda number: (str(tmp_path / f"lake-{number}"), {}), 10, seed=1)
     note("local", states, lost)

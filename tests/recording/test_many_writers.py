@@ -50,6 +50,7 @@ def write_at_once(nursery: Nursery, folder: Path, url: str, options: dict[str, s
     assert list(spool_root().rglob("*.spool")) == []
 
 
+@pytest.mark.slow
 def test_32_processes_at_once_lose_and_double_nothing(nursery: Nursery, tmp_path: Path) -> None:
     write_at_once(nursery, tmp_path, str(tmp_path / "lake"), {})
 

@@ -102,6 +102,7 @@ def lake(tmp_path: Path) -> Lake:
 # Kills ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_attempts_after_kill_9_are_one_run(tmp_path: Path, own_spool: Path) -> None:
     lake, checkpoint = Lake(tmp_path / "lake"), tmp_path / "state.json"
     train(tmp_path / "lake", checkpoint, 0, 150, save_at=100, kill=True)

@@ -53,6 +53,7 @@ def test_other_data_sets_stand_in_for_one_that_is_unknown() -> None:
     assert pace.remaining_s(now=0.0) == 5.0
 
 
+@pytest.mark.slow
 def test_the_lake_knows_how_long_such_trainings_took(small_study: SmallStudy) -> None:
     known = past_durations(small_study.lake, SMALL.settings_id)
     assert len(known) == len(NAMES) * 3

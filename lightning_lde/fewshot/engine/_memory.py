@@ -28,7 +28,8 @@ def kept_memory() -> Iterator[None]:
     By default glibc asks the system for each allocation above 32 MB, and for smaller ones at first, and gives it back
     when it is freed: the system clears each page anew, which for the feature maps of 84 x 84 pixels takes longer than
     the arithmetic. The setting belongs to the process. When the last of those who wanted it ends, free memory is
-    returned, and so is each block above 32 MB from then on. Elsewhere than on glibc nothing happens.
+    returned, and so is from then on each block above 32 MB that finds no free place among older ones. Elsewhere than on
+    glibc nothing happens.
     """
     keep_memory()
     try:
