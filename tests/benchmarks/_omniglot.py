@@ -82,16 +82,32 @@ def ours_on(module: MAML, test: Episodes) -> Tensor:
 
 
 def lightning_lde(train: Episodes, test: Episodes, clock: Clock, options: argparse.Namespace) -> None:
+    """MAML whose inner loop adapts what the options name, with learned step lengths."""
+    ours(
+        train,
+        test,
+        clock,
+        options,
+        inner_lr=options.first_inner_lr,
+        adapts=options.adapts,
+        learn_inner_lr=options.learn_inner_lr,
+    )
+
+
+def lightning_lde_plain(train: Episodes, test: Episodes, clock: Clock, options: argparse.Namespace) -> None:
+    """The algorithm and the numbers that learn2learn gets."""
+    ours(train, test, clock, options, inner_lr=options.inner_lr)
+
+
+def ours(train: Episodes, test: Episodes, clock: Clock, options: argparse.Namespace, **inner: Any) -> None:
     module = MAML(
         Conv4(1, options.width, 28),
         ways=WAYS,
-        inner_lr=options.inner_lr,
         inner_steps=options.inner_steps,
         outer_lr=options.outer_lr,
         eval_inner_steps=(options.test_steps,),
         first_order=options.first_order,
-        adapts=options.adapts,
-        learn_inner_lr=options.learn_inner_lr,
+        **inner,
     )
     start = begin(options.width)
     for own, name in zip(module.network.parameters(), shared(start), strict=True):
@@ -151,7 +167,7 @@ def tasks_of(batch: Episode) -> Iterator[Episode]:
     return map(Episode._make, zip(*batch, strict=True))
 
 
-ENGINES = {each.__name__: each for each in (lightning_lde, learn2learn)}
+ENGINES = {each.__name__: each for each in (lightning_lde, lightning_lde_plain, learn2learn)}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -163,13 +179,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", type=int, default=5, help="query images per class in training")
     parser.add_argument("--inner-steps", type=int, default=1)
     parser.add_argument("--test-steps", type=int, default=3)
-    parser.add_argument("--inner-lr", type=float, default=0.4)
+    parser.add_argument("--inner-lr", type=float, default=0.1, help="of learn2learn and of the plain form of ours")
     parser.add_argument("--outer-lr", type=float, default=2e-3, help="at the start; it falls to zero with the budget")
     parser.add_argument("--first-order", action="store_true")
-    parser.add_argument("--adapts", default="all", choices=["all", "head", "body"], help="of ours alone")
-    parser.add_argument(
-        "--learn-inner-lr", default="no", choices=["no", "per_layer", "per_layer_and_step"], help="likewise"
-    )
+    parser.add_argument("--adapts", default="body", choices=["all", "head", "body"], help="of ours")
+    parser.add_argument("--learn-inner-lr", default="per_layer", choices=["no", "per_layer", "per_layer_and_step"])
+    parser.add_argument("--first-inner-lr", type=float, default=0.2, help="where learned step lengths of ours begin")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--split", default="test", choices=["val", "test"], help="val for choosing the numbers above")
     parser.add_argument("--learn2learn", default="", help="a folder with its package")
