@@ -12,7 +12,7 @@ from lightning_lde.fewshot.engine._inner import (
 )
 from lightning_lde.fewshot.engine._memory import keep_memory, kept_memory, return_memory
 from lightning_lde.fewshot.engine._meta import MetaLoss, meta_loss
-from lightning_lde.fewshot.engine._pooled_norm import can_pool_norm, pooled_norm
+from lightning_lde.fewshot.engine._pooled_norm import can_pool_norm, is_transformed, pooled_norm
 
 __all__ = [
     "InnerLoop",
@@ -24,6 +24,7 @@ __all__ = [
     "can_pool_norm",
     "channels_last",
     "evaluation_mode",
+    "is_transformed",
     "keep_memory",
     "kept_memory",
     "meta_loss",

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["can_pool_norm", "pooled_norm"]
+__all__ = ["can_pool_norm", "is_transformed", "pooled_norm"]
 
 _LAST = torch.channels_last
 
@@ -33,7 +33,7 @@ def can_pool_norm(images: Tensor) -> bool:
         and min(images.shape[-2:]) > 1
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and not _is_transformed()
+        and not is_transformed()
     )
 
 
@@ -148,7 +148,7 @@ def _images(rows: Tensor, n: int, height: int, width: int) -> Tensor:
     return rows.view(n, height, width, -1).permute(0, 3, 1, 2)
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Whether a transform of torch.func is at work, which knows nothing of derivatives that are written out."""
     peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
     return peek is not None and peek() is not None
