@@ -20,6 +20,8 @@ WAYS, QUERIES, INNER_LR = 5, 15, 0.1
 NETS = {"conv4-64, 28x28": (1, 64, 28), "conv4-32, 84x84": (3, 32, 84)}
 _SIZES = {**NETS, "warm-up": (1, 8, 16)}
 
+DEVICE = "cpu"
+
 Tasks = list[tuple[Tensor, Tensor, Tensor, Tensor]]
 Step = Callable[[nn.Module, Tasks, int, bool], dict[str, Tensor]]
 
@@ -57,7 +59,7 @@ def lightning_lde(model: nn.Module, tasks: Tasks, steps: int, first_order: bool)
     if not hasattr(model, "ours"):
         channels, width, size = model.size
         ours = nn.Sequential(Conv4(channels, width, size), nn.Linear(model.head.in_features, WAYS))
-        ours = ours.to(next(model.parameters()).dtype)
+        ours = ours.to(next(model.parameters()))
         for to, name in zip(ours.parameters(), shared(model), strict=True):
             to.data.copy_(model.get_parameter(name).data)
         object.__setattr__(model, "ours", ours)
@@ -66,7 +68,9 @@ def lightning_lde(model: nn.Module, tasks: Tasks, steps: int, first_order: bool)
     fields = [torch.stack(field) for field in zip(*tasks, strict=True)]
     count = torch.arange(len(tasks))
     batch = Episode(*fields, torch.zeros(len(tasks), WAYS, dtype=torch.int64), count)
-    meta_loss(ours, batch, InnerLoop(steps, INNER_LR, first_order)).loss.backward()
+    # On a GPU many small kernels cost more than what they compute.
+    at_once = 1 if DEVICE == "cpu" else len(tasks)
+    meta_loss(ours, batch, InnerLoop(steps, INNER_LR, first_order), tasks_at_once=at_once).loss.backward()
     return dict(zip(shared(model), (value.grad for value in ours.parameters()), strict=True))
 
 
@@ -138,17 +142,30 @@ def made(net: str, shots: int, n_tasks: int, dtype: torch.dtype = torch.float32)
     for _ in range(n_tasks):
         support, query = (torch.rand(WAYS * each, channels, size, size, dtype=dtype) for each in (shots, QUERIES))
         tasks.append((support, labels.repeat_interleave(shots), query, labels.repeat_interleave(QUERIES)))
-    return model, tasks
+    return model.to(DEVICE), [tuple(tensor.to(DEVICE) for tensor in task) for task in tasks]
 
 
-def status_mb(what: str) -> float:
-    """Resident memory of this process, now (VmRSS) or at most (VmHWM)."""
+def done(engine: Step, *work: Any) -> None:
+    """Take a step, and wait until the device has."""
+    engine(*work)
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
+
+
+def held_mb(*, peak: bool) -> float:
+    """What tensors hold on the device, or this process on a CPU; now, or at most."""
+    if DEVICE != "cpu":
+        return (torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()) / 1e6
+    what = "VmHWM" if peak else "VmRSS"
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(what))
 
 
 def forget_peak() -> None:
-    """Let the highest resident memory count from now."""
+    """Let the most that was held count from now."""
+    if DEVICE != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        return
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -165,9 +182,9 @@ def answer(engine: Step, job: dict[str, Any]) -> dict[str, Any]:
         engine(*made("warm-up", 1, 1), 1, first_order)
         model, tasks = made(job["net"], job["shots"], job["tasks"])
         forget_peak()
-        before = status_mb("VmRSS")
-        engine(model, tasks, steps, first_order)
-        return {"step_mb": status_mb("VmHWM") - before, "before_mb": before}
+        before = held_mb(peak=False)
+        done(engine, model, tasks, steps, first_order)
+        return {"step_mb": held_mb(peak=True) - before, "before_mb": before}
     model, tasks = made(job["net"], job["shots"], job["tasks"])
     if job["what"] == "flops":
         from torch.utils.flop_counter import FlopCounterMode
@@ -178,7 +195,7 @@ def answer(engine: Step, job: dict[str, Any]) -> dict[str, Any]:
     wall, cpu = [], []
     for _ in range(job["times"]):
         began, used = time.perf_counter(), time.process_time()
-        engine(model, tasks, steps, first_order)
+        done(engine, model, tasks, steps, first_order)
         wall.append(time.perf_counter() - began)
         cpu.append(time.process_time() - used)
     return {"wall_s": wall, "cpu_s": cpu}
@@ -193,7 +210,8 @@ def only_the_algorithms(folder: str) -> None:
 
 
 def main() -> None:
-    name, threads, folder = sys.argv[1:]
+    global DEVICE
+    name, threads, folder, DEVICE = sys.argv[1:]
     torch.set_num_threads(int(threads))
     if name == "learn2learn":
         only_the_algorithms(folder)
@@ -207,7 +225,10 @@ def main() -> None:
         try:
             found = answer(ENGINES[name], json.loads(line))
         except Exception as error:
-            found = {"error": f"{type(error).__name__}: {error}"}
+            found = {"error": f"{type(error).__name__}: {error}"[:500]}
+        if DEVICE != "cpu":
+            # Engines share the device.
+            torch.cuda.empty_cache()
         print(json.dumps(found), file=out, flush=True)
 
 

@@ -25,9 +25,9 @@ CELL = ("net", "shots", "steps", "first_order", "tasks")
 class Worker:
     """A process in which one engine waits for work; of all of them one works at a time."""
 
-    def __init__(self, engine: str, threads: int, folder: Path) -> None:
+    def __init__(self, engine: str, threads: int, folder: Path, device: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(bench.HERE / "_meta_step.py"), engine, str(threads), str(folder)],
+            [sys.executable, str(bench.HERE / "_meta_step.py"), engine, str(threads), str(folder), device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 5], help="inner steps")
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; on a GPU ours takes all tasks at once")
     parser.add_argument(
         "--learn2learn", type=Path, help="a folder with its package (default: from its sources, by pip)"
     )
@@ -70,9 +71,10 @@ def main(arguments: list[str] | None = None) -> None:
     with bench.work_folder(options.folder) as work:
         folder = options.learn2learn or learn2learn_sources(work)
         result: dict[str, Any] = {"benchmark": "maml", **bench.setting(work), "threads": options.threads}
-        workers = {name: Worker(name, options.threads, folder) for name in ENGINES}
+        result["device"] = device_name(options.device)
+        workers = {name: Worker(name, options.threads, folder, options.device) for name in ENGINES}
         result["agreement"] = agreement(workers, options.nets, work)
-        result["peak_gflops"] = peak_gflops(options.threads)
+        result["peak_gflops"] = peak_gflops(options.threads, options.device)
         result["memory"] = memory(options, folder)
         result["cells"] = []
         cells = itertools.product(options.nets, options.shots, options.steps, (True, False), options.tasks)
@@ -117,7 +119,7 @@ def agreement(workers: dict[str, Worker], nets: list[str], work: Path) -> list[d
         for name, worker in workers.items():
             file = work / f"{name}.pt"
             answer = worker.ask(what="gradient", net=net, shots=1, steps=steps, first_order=first_order, file=str(file))
-            slopes[name] = None if "error" in answer else torch.load(file)
+            slopes[name] = None if "error" in answer else torch.load(file, map_location="cpu")
         reference = slopes["torch_func"]
         for name, slope in slopes.items():
             if slope is None or reference is None:
@@ -129,18 +131,27 @@ def agreement(workers: dict[str, Worker], nets: list[str], work: Path) -> list[d
     return found
 
 
-def peak_gflops(threads: int) -> float:
+def device_name(device: str) -> str:
+    """The processor's kind, or the name of the GPU."""
+    import torch
+
+    return device if device == "cpu" else torch.cuda.get_device_name()
+
+
+def peak_gflops(threads: int, device: str) -> float:
     """The most that multiplying matrices reaches here."""
     import torch
 
     torch.set_num_threads(threads)
-    a = torch.rand(1024, 1024)
+    size = 1024 if device == "cpu" else 8192
+    a = torch.rand(size, size, device=device)
     best = math.inf
     for _ in range(12):
         began = time.perf_counter()
-        a @ a
+        # Its last value is what waits for the device.
+        float((a @ a)[-1, -1])
         best = min(best, time.perf_counter() - began)
-    return 2 * 1024**3 / best / 1e9
+    return 2 * size**3 / best / 1e9
 
 
 def timed(workers: dict[str, Worker], cell: dict[str, Any], rounds: int, smallest: int) -> dict[str, Any]:
@@ -166,7 +177,7 @@ def memory(options: Any, folder: Path) -> list[dict[str, Any]]:
         options.nets, (True, False), (options.tasks[0], options.tasks[-1])
     ):
         for name in ENGINES:
-            worker = Worker(name, options.threads, folder)
+            worker = Worker(name, options.threads, folder, options.device)
             cell = {"net": net, "shots": 5, "steps": 5, "first_order": first_order, "tasks": tasks}
             found.append({"engine": name, **cell, **worker.ask(what="memory", **cell)})
             worker.end()
@@ -176,8 +187,9 @@ def memory(options: Any, folder: Path) -> list[dict[str, Any]]:
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
     rows, ratios = [], []
+    clock = "cpu_s" if result["device"] == "cpu" else "wall_s"
     for cell in result["cells"]:
-        medians = {name: bench.median(one["cpu_s"]) or math.nan for name, one in cell["seconds"].items()}
+        medians = {name: bench.median(one[clock]) or math.nan for name, one in cell["seconds"].items()}
         best = min((medians[name] for name in PEERS if name in medians), default=math.nan)
         ratios.append(best / medians[OURS])
         reached = (cell["flops"] or math.nan) / medians[OURS] / 1e9 / result["peak_gflops"]
@@ -185,7 +197,8 @@ def show(result: dict[str, Any]) -> None:
         words = f"{cell['net']}, {cell['shots']} shot, {order}, {cell['steps']} steps, {cell['tasks']} tasks"
         rows.append((words, *(medians.get(name) for name in ENGINES), ratios[-1], f"{reached:.0%}"))
     columns = ("cell", *ENGINES, "best peer / ours", "of the peak")
-    bench.show("processor seconds of a meta-step, medians", columns, rows)
+    kind = "processor seconds" if clock == "cpu_s" else "seconds"
+    bench.show(f"{kind} of a meta-step, medians; {result['device']}", columns, rows)
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     bench.console.print(f"best peer over ours: {min(ratios):.2f} to {max(ratios):.2f}, geometric mean {mean:.2f}")
     bench.console.print(f"peak: {result['peak_gflops']:.0f} GFLOP/s by a product of matrices")
