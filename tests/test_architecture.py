@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "fewshot": set(),
     "diversity": set(),
     "statistics": set(),
+    "recommend": set(),
     "recording": {"capture", "columns", "current", "lake", "policy", "reproducing", "schema", "system"},
     "interop": {"lake", "query", "schema"},
     "query": {"lake", "schema", "statistics"},

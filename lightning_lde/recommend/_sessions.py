@@ -1,0 +1,121 @@
+"""Sessions: what was told about one data set, and the proposals of recommenders whose order stays as it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lightning_lde.errors import ConfigurationError
+
+from ._protocol import Prediction
+from ._scores import ScoreMatrix, best_first
+from ._table import FloatArray, IntArray, ResultTable, positions
+
+
+class Ledger:
+    """The candidates of a session and what was told of them, turned so that larger is better.
+
+    Args:
+        table: Table that the recommender learned from.
+        candidates: Ids to choose from; by default all of the table.
+
+    Attributes:
+        columns: Place of each candidate among the table's configurations.
+        tried: Whether each candidate was told.
+        places: Candidates with a finite value, in the order in which they were told.
+        values: Their values, larger is better.
+    """
+
+    def __init__(self, table: ResultTable, candidates: Sequence[str] | None) -> None:
+        known = table.configurations
+        self.candidates = known if candidates is None else tuple(dict.fromkeys(candidates))
+        if not self.candidates:
+            raise ConfigurationError("there is no candidate to choose from; pass ids of the table's configurations.")
+        self.columns = np.arange(len(known)) if candidates is None else positions(known, self.candidates)
+        self.sign = 1.0 if table.maximize else -1.0
+        self.tried = np.zeros(len(self.candidates), dtype=bool)
+        self.places: list[int] = []
+        self.values: list[float] = []
+        self._place = {name: place for place, name in enumerate(self.candidates)}
+
+    def note(self, configuration: str, value: float) -> bool:
+        """Take in a value; False where there is none to learn from, because the configuration failed."""
+        if configuration not in self._place:
+            raise ConfigurationError(
+                f"configuration {configuration!r} is not among the {len(self.candidates)} candidates; tell one of them."
+            )
+        place = self._place[configuration]
+        self.tried[place] = True
+        if not math.isfinite(value):
+            return False
+        self.places.append(place)
+        self.values.append(self.sign * float(value))
+        return True
+
+    def untried(self) -> IntArray:
+        """Places of candidates that were not told."""
+        return np.flatnonzero(~self.tried)
+
+    def prediction(self, mean: FloatArray, sd: FloatArray) -> Prediction:
+        """A prediction in the metric's own direction."""
+        return Prediction(configurations=self.candidates, mean=self.sign * mean, sd=sd)
+
+
+class FixedOrder:
+    """A session that proposes in an order set beforehand; what is told only sharpens what it predicts.
+
+    Args:
+        ledger: Candidates.
+        order: Score of each candidate, by which it is proposed, shape (candidates,).
+        mean: Expected score of each, shape (candidates,).
+        sd: Standard deviation of the score between data sets, shape (candidates,).
+        scores: Past results, for locations and scales.
+    """
+
+    def __init__(
+        self, ledger: Ledger, *, order: FloatArray, mean: FloatArray, sd: FloatArray, scores: ScoreMatrix
+    ) -> None:
+        self._ledger, self._order = ledger, order
+        self._mean, self._sd, self._scores = mean, sd, scores
+
+    def ask(self, k: int = 1) -> list[str]:
+        """The next k configurations to try, best first."""
+        at_least_one(k)
+        order = best_first(self._order, self._ledger.untried())
+        return [self._ledger.candidates[place] for place in order[:k]]
+
+    def tell(self, configuration: str, value: float) -> None:
+        """Take in what a configuration reached; nan for one that failed."""
+        self._ledger.note(configuration, value)
+
+    def predict(self) -> Prediction:
+        """What each candidate is expected to reach."""
+        ledger = self._ledger
+        scale = float(np.exp(np.log(self._scores.scale).mean()))
+        location, variance = self._location(scale)
+        mean, sd = location + scale * self._mean, np.sqrt(variance + (scale * self._sd) ** 2)
+        mean[ledger.places], sd[ledger.places] = ledger.values, 0.0
+        return ledger.prediction(mean, sd)
+
+    def _location(self, scale: float) -> tuple[float, float]:
+        """Where the data set's results lie: the past data sets' locations, then what was told."""
+        past = self._scores.location
+        precision = 1.0 / max(float(past.var()), 1e-12 * scale**2 + 1e-300)
+        total = precision * float(past.mean())
+        places = self._ledger.places
+        weights = 1.0 / np.maximum((scale * self._sd[places]) ** 2, 1e-12 * scale**2 + 1e-300)
+        shifts = np.array(self._ledger.values) - scale * self._mean[places]
+        precision, total = precision + float(weights.sum()), total + float((weights * shifts).sum())
+        return total / precision, 1.0 / precision
+
+
+def at_least_one(k: int) -> None:
+    """Refuse to propose nothing.
+
+    Raises:
+        ConfigurationError: If k is below 1.
+    """
+    if k < 1:
+        raise ConfigurationError(f"k is {k}, expected at least 1 configuration to propose.")
