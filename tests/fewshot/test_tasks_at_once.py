@@ -85,6 +85,26 @@ def test_maml_trains_alike(trainer: Callable[..., pl.Trainer]) -> None:
     torch.testing.assert_close(trained[1], trained[0], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
+@pytest.mark.parametrize("norm", ["batch", "group", "running"])
+@pytest.mark.parametrize("variant", [{}, {"adapts": "head"}, {"learn_inner_lr": "per_layer_and_step"}])
+def test_maml_is_tested_alike(trainer: Callable[..., pl.Trainer], norm: Any, variant: dict[str, Any]) -> None:
+    drawn = Episodes(make_dataset(), split="test", ways=WAYS, shots=2, queries=3, n_episodes=5)
+    model = MAML(
+        Conv4(1, 4, SIZE, norm_statistics=norm), ways=WAYS, inner_steps=2, eval_inner_steps=(0, 1, 4), **variant
+    )
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = []
+    for at_once in (1, 2):
+        model.tasks_at_once = at_once
+        [logged] = trainer(precision="64-true").test(model, episode_loader(drawn, 3), verbose=False)
+        found.append(logged)
+    assert found[1] == pytest.approx(found[0], rel=1e-9)
+    assert len(found[0]) == 12
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name].to(value.dtype), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("first_order", [True, False], ids=["first", "higher"])
 def test_dropout_is_drawn_for_each_task(first_order: bool) -> None:
     one = tasks()

@@ -13,6 +13,7 @@ from lightning_lde.fewshot.engine._inner import (
 from lightning_lde.fewshot.engine._memory import keep_memory, kept_memory, return_memory
 from lightning_lde.fewshot.engine._meta import MetaLoss, meta_loss
 from lightning_lde.fewshot.engine._pooled_norm import can_pool_norm, is_transformed, pooled_norm
+from lightning_lde.fewshot.engine._together import scores_together
 
 __all__ = [
     "InnerLoop",
@@ -31,5 +32,6 @@ __all__ = [
     "pooled_norm",
     "query_loss",
     "return_memory",
+    "scores_together",
     "trainable",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,17 @@ from torch.func import functional_call
 
 from lightning_lde.errors import ConfigurationError
 
-__all__ = ["InnerLoop", "Parameters", "accuracy", "adapt", "channels_last", "query_loss", "trainable", "weighted"]
+__all__ = [
+    "InnerLoop",
+    "Parameters",
+    "accuracy",
+    "adapt",
+    "channels_last",
+    "lr_at",
+    "query_loss",
+    "trainable",
+    "weighted",
+]
 
 Parameters = dict[str, Tensor]
 
@@ -67,6 +78,14 @@ class InnerLoop:
     def changes(self, parameters: Parameters) -> list[str]:
         """Names of the parameters that a task changes, in the model's order."""
         return [name for name in parameters if self.adapted is None or name in self.adapted]
+
+
+def lr_at(inner: InnerLoop, name: str, step: int) -> Any:
+    """Step length of a parameter in evaluation, where the last one goes on: a constant number, or tensor ()."""
+    if isinstance(inner.lr, (int, float)):
+        return inner.lr
+    lr = inner.lr[name].detach()
+    return lr[min(step, len(lr) - 1)] if lr.ndim else lr
 
 
 def trainable(model: nn.Module) -> Parameters:

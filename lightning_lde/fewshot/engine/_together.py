@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, vmap
 
 from lightning_lde.fewshot.data._episodes import Episode
-from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, weighted
+from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, lr_at, trainable, weighted
 
-__all__ = ["slopes_together"]
+__all__ = ["scores_together", "slopes_together"]
 
 Learned = Mapping[str, Tensor]
 
@@ -47,30 +48,72 @@ def slopes_together(
     return means[0], means[1], loss.detach(), last.detach(), right.detach()
 
 
+def scores_together(
+    model: nn.Module, batch: Episode, inner: InnerLoop, *, steps: Sequence[int], chunk_size: int | None = None
+) -> list[tuple[int, Tensor, Tensor]]:
+    """Adapt to all tasks of a batch at once, and score each after several numbers of steps, without traces.
+
+    Args:
+        model: Maps images to logits; its forward writes no buffer.
+        batch: Episodes stacked along a leading task dimension.
+        inner: How the model adapts, as for ``adapted_at``.
+        steps: Numbers of steps, ascending.
+        chunk_size: Tasks at a time; None for all.
+
+    Returns:
+        For each number of steps: the number, query loss and accuracy of each task, both of shape (tasks,).
+    """
+
+    def walk(start: Parameters, *task: Tensor) -> tuple[Tensor, ...]:
+        support, labels, query, targets = task
+        current, done, found = start, 0, []
+        for count in steps:
+            for step in range(done, count):
+                slopes = _slopes(model, inner, current, support, labels, constant=True)
+                lrs = {name: lr_at(inner, name, step) for name in slopes}
+                current = {**current, **{name: current[name] - lrs[name] * slope for name, slope in slopes.items()}}
+            done = count
+            loss, logits = _loss(model, current, query, targets)
+            found += [loss, accuracy(logits, targets)]
+        return tuple(found)
+
+    tensors = batch.support_images, batch.support_labels, batch.query_images, batch.query_labels
+    start = {name: value.detach() for name, value in trainable(model).items()}
+    run = vmap(walk, in_dims=(None, 0, 0, 0, 0), chunk_size=chunk_size, randomness="different")
+    with torch.no_grad():
+        found = run(start, *tensors)
+    return list(zip(steps, found[::2], found[1::2], strict=True))
+
+
 def _task_loss(model: nn.Module, inner: InnerLoop) -> Callable[..., tuple[Tensor, tuple[Tensor, Tensor]]]:
     fixed = {} if isinstance(inner.lr, (int, float)) else dict(inner.lr)
-
-    def loss_of(state: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits: Tensor = functional_call(model, state, (images,))
-        return F.cross_entropy(logits, labels), logits
-
-    def slope_of(current: Parameters, images: Tensor, labels: Tensor) -> Parameters:
-        changed = {name: current[name] for name in inner.changes(current)}
-        slopes: Parameters = grad(lambda part: loss_of({**current, **part}, images, labels)[0])(changed)
-        return {name: slope.detach() if inner.first_order else slope for name, slope in slopes.items()}
 
     def run(start: Parameters, learned: Learned, *task: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         support, labels, query, targets = task
         current, losses, logits = start, [], query
         for step in range(inner.steps):
-            for name, slope in slope_of(current, support, labels).items():
+            slopes = _slopes(model, inner, current, support, labels, constant=inner.first_order)
+            for name, slope in slopes.items():
                 current = {**current, name: current[name] - _lr(inner, {**fixed, **learned}, name, step) * slope}
             if inner.step_weights is not None or step == inner.steps - 1:
-                loss, logits = loss_of(current, query, targets)
+                loss, logits = _loss(model, current, query, targets)
                 losses.append(loss)
         return weighted(inner, losses), (losses[-1], accuracy(logits, targets))
 
     return run
+
+
+def _slopes(
+    model: nn.Module, inner: InnerLoop, current: Parameters, images: Tensor, labels: Tensor, *, constant: bool
+) -> Parameters:
+    changed = {name: current[name] for name in inner.changes(current)}
+    slopes: Parameters = grad(lambda part: _loss(model, {**current, **part}, images, labels)[0])(changed)
+    return {name: slope.detach() if constant else slope for name, slope in slopes.items()}
+
+
+def _loss(model: nn.Module, state: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    logits: Tensor = functional_call(model, state, (images,))
+    return F.cross_entropy(logits, labels), logits
 
 
 def _lr(inner: InnerLoop, lrs: Mapping[str, Any], name: str, step: int) -> float | Tensor:

@@ -18,6 +18,7 @@ from lightning_lde.fewshot.engine import (
     keep_memory,
     query_loss,
     return_memory,
+    scores_together,
     trainable,
 )
 from lightning_lde.fewshot.methods._batches import check_values, unstack
@@ -69,6 +70,8 @@ class Adapting(EpisodicModule):
     Raises:
         ConfigurationError: A setting cannot work.
     """
+
+    tasks_at_once = 1
 
     def __init__(
         self,
@@ -146,7 +149,15 @@ class Adapting(EpisodicModule):
 
     def score_tasks(self, batch: Episode) -> list[list[TaskScore]]:
         """Adapt to each task and score it at each of ``eval_inner_steps``."""
-        return [self._score(task) for task in unstack(batch)]
+        return [self._score(task) for task in unstack(batch)] if self.tasks_at_once == 1 else self._together(batch)
+
+    def _together(self, batch: Episode) -> list[list[TaskScore]]:
+        """Scores of a batch that ``tasks_at_once`` tasks at a time adapt to."""
+        network, steps = self.network, self.eval_inner_steps
+        found = scores_together(network, batch, self.inner_loop(), steps=steps, chunk_size=self.tasks_at_once)
+        names = [(self.method, f"{count}_steps", count) for count in steps]
+        by_task = zip(*(zip(losses.tolist(), rights.tolist(), strict=True) for _, losses, rights in found), strict=True)
+        return [[TaskScore(*name, *score) for name, score in zip(names, task, strict=True)] for task in by_task]
 
     def _score(self, task: Episode) -> list[TaskScore]:
         network, scores = self.network, []

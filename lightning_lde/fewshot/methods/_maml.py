@@ -30,7 +30,8 @@ class MAML(Adapting):
     parameter tensor (``learn_inner_lr="per_layer"``, Meta-SGD with one number a tensor) and for each step
     (``"per_layer_and_step"``, MAML++), and MAML++'s loss over all steps, annealed (``multi_step_loss``).
 
-    On a GPU ``model.tasks_at_once = 16`` adapts to so many tasks at a time, which is quicker and takes their memory.
+    On a GPU ``model.tasks_at_once = 16`` adapts to so many tasks at a time, which is quicker and takes their memory; so do
+    validation and test.
 
     Logged: ``train/loss``, ``train/accuracy``, and for stage val or test and each number of steps k
     ``test/loss_k_steps``, ``test/accuracy_k_steps``, each also with ``_ci95``: half its 95 % interval over tasks.
@@ -64,8 +65,6 @@ class MAML(Adapting):
         >>> MAML(Conv4(width=8), ways=5, adapts="head", learn_inner_lr="per_layer").method
         'anil-higher-order+per-layer'
     """
-
-    tasks_at_once = 1
 
     def __init__(
         self,
