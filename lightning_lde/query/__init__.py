@@ -37,6 +37,7 @@ from lightning_lde.query._points import (
 )
 from lightning_lde.query._records import MetricKey, metric_title
 from lightning_lde.query._repetitions import SeedFigure, SeedGroup
+from lightning_lde.query._results import PastResults, results_for_recommendation
 from lightning_lde.query._sections import Section
 from lightning_lde.query._uses import placed_uses
 
@@ -61,6 +62,7 @@ __all__ = [
     "Node",
     "PairedPoint",
     "Pairing",
+    "PastResults",
     "RunArtifact",
     "RunComparison",
     "RunDetails",
@@ -97,6 +99,7 @@ __all__ = [
     "placed_uses",
     "read_facts",
     "relative_difference",
+    "results_for_recommendation",
     "run_details",
     "same_bits",
     "space_of",

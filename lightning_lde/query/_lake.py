@@ -14,6 +14,7 @@ from lightning_lde.query import _artifacts, _files
 from lightning_lde.query._artifacts import RunArtifact
 from lightning_lde.query._engine import Engine
 from lightning_lde.query._ranking import ranked
+from lightning_lde.query._results import PastResults, results_for_recommendation
 from lightning_lde.query._selection import curves
 from lightning_lde.query._views import create_views, tables_of
 
@@ -240,6 +241,10 @@ class Lake:
         return ranked(
             self, metric, mode=mode, of_run=of_run, dataset=dataset, project=project, aggregate=aggregate, k=k
         )
+
+    def results(self, metric: str, **options: Any) -> PastResults:
+        """What finished runs reached, as a table to learn from; see `query.results_for_recommendation`."""
+        return results_for_recommendation(self, metric, **options)
 
     def resolve_run(self, run: str) -> str:
         """The id of the run that an id, the beginning of one, or a unique name means.
