@@ -326,7 +326,7 @@ class Episode(Record):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Embedding(Record):
-    """One embedded task."""
+    """One embedded task, or one half of its images."""
 
     dataset_id: str
     dataset_config_id: str
@@ -338,6 +338,8 @@ class Embedding(Record):
     vector: Vector
     complexity: float | None = None
     n_images: int | None = None
+    half: int | None = None
+    probe_name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from lightning_lde.cli._check_command import check
 from lightning_lde.cli._compact_command import compact
 from lightning_lde.cli._compare import compare
 from lightning_lde.cli._data_commands import data
+from lightning_lde.cli._diversity_command import diversity
 from lightning_lde.cli._erase_command import erase
 from lightning_lde.cli._gc_command import gc
 from lightning_lde.cli._lake_commands import init, show, sql, sync
@@ -80,6 +81,7 @@ for command in (
     artifacts,
     get,
     sql,
+    diversity,
     correlate,
     variability,
     report,

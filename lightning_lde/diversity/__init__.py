@@ -1,5 +1,10 @@
 """Diversity of data: Task2Vec embeddings of tasks, their distances, and the diversity coefficient."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ._alignment import CrossDiversity, cross_diversity
 from ._coefficient import Coefficient, diversity_coefficient
 from ._coverage import ClassCoverage, KindScore, RegionCoverage
@@ -13,16 +18,18 @@ from ._distance import pairwise_distances
 from ._effective import EffectiveNumber, effective_number, vendi_score
 from ._estimate import TaskEstimate, mean_complexity, per_sample_spread, standardised_coefficient
 from ._features import feature_deviation, mean_feature_halves
-from ._fisher import TaskEmbedding, fisher_embedding
 from ._halves import Halves, check_halves, halve
 from ._monitor import DiversityMonitor, MonitorUpdate
-from ._probe import Probe
 from ._profiles import crossvalidated_distances, log_profiles, log_ratio_distances
 from ._report import MonitorReport
-from ._resnet import resnet18, resnet34
 from ._size import CommonSize, common_size, subsample
 from ._stopping import GrowthCusum
 from ._sums import DiversitySums
+
+if TYPE_CHECKING:
+    from ._fisher import TaskEmbedding, fisher_embedding, fisher_method
+    from ._probe import Probe
+    from ._resnet import resnet18, resnet34
 
 __all__ = [
     "ClassCoverage",
@@ -53,6 +60,7 @@ __all__ = [
     "effective_number",
     "feature_deviation",
     "fisher_embedding",
+    "fisher_method",
     "halve",
     "log_profiles",
     "log_ratio_distances",
@@ -66,3 +74,20 @@ __all__ = [
     "subsample",
     "vendi_score",
 ]
+
+_HOMES = {
+    "Probe": "_probe",
+    "TaskEmbedding": "_fisher",
+    "fisher_embedding": "_fisher",
+    "fisher_method": "_fisher",
+    "resnet18": "_resnet",
+    "resnet34": "_resnet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What embeds needs torch, which takes seconds to import; coefficients of stored vectors need numpy alone.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    return value

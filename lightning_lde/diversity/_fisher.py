@@ -142,7 +142,9 @@ def fisher_embedding(
         vector=vector.astype(np.float32),
         complexity=float(vector.sum()),
         n_images=int(images.shape[0]),
-        method=_method(mode, l2=float(l2), passes=passes, draws=draws, seed=seed, layers=layers, norms=with_norms),
+        method=fisher_method(
+            mode, l2=float(l2), passes=passes, draws=draws, seed=seed, layers=layers, norm_weights=with_norms
+        ),
     )
 
 
@@ -248,9 +250,23 @@ def _generator(seed: int, images: Tensor, classes: npt.NDArray[np.int64]) -> tor
     return torch.Generator().manual_seed(int.from_bytes(digest.digest(), "big"))
 
 
-def _method(
-    mode: str, *, l2: float, passes: int, draws: int, seed: int, layers: Sequence[str] | None, norms: bool
+def fisher_method(
+    mode: FisherMode = "exact",
+    *,
+    l2: float = 1.0,
+    passes: int = 2,
+    draws: int = 10_000,
+    seed: int = 0,
+    layers: Sequence[str] | None = None,
+    norm_weights: bool | None = None,
 ) -> str:
+    """What `fisher_embedding` writes into ``method`` for the same arguments, before anything is embedded.
+
+    Example:
+        >>> fisher_method("exact", l2=0.5)
+        'fisher-exact/l2=0.5'
+    """
+    norms = mode == "aws" if norm_weights is None else norm_weights
     settings = {
         "exact": f"l2={l2!r}",
         "sketch": f"l2={l2!r}/passes={passes}/seed={seed}",

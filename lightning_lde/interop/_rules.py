@@ -25,7 +25,7 @@ SMALL = frozenset({*CONTENT_TABLES, "artifacts", "resumes"})
 """Tables whose rows are made here, with DuckDB: there are few of them beside points."""
 
 _SAME_ROW = {
-    "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index", "recorded_at"),
+    "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index, half", "recorded_at"),
     "links": ("source_id, relation, target_id", "recorded_at"),
     "params": ("config_id, key", "type, value_text"),
     "runs": ("run_id", "segment desc, revision desc"),
@@ -76,7 +76,9 @@ def rule(table: str, columns: Sequence[str], dialect: Dialect, *, has_attempts: 
         names = [_status(dialect) if column == "status" else dialect.name(column) for column in columns]
     rows = dialect.table(ROWS)
     if table in _SAME_ROW:
-        same, order = _SAME_ROW[table]
+        keys, order = _SAME_ROW[table]
+        # Files of older writers have no column that came later.
+        same = ", ".join(dialect.name(key) for key in keys.split(", ") if key in columns)
         numbered = f"select *, row_number() over (partition by {same} order by {order}) as row_of_same from {rows}"
         return {"rows": f"select {', '.join(names)} from ({numbered}) numbered where row_of_same = 1"}
     if table == "metrics" and has_attempts:

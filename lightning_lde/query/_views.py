@@ -20,7 +20,7 @@ STORED = "stored"
 
 _ONE_OF = {
     "artifacts": ("run_id, segment, path, object_id", "recorded_at"),
-    "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index", "recorded_at"),
+    "embeddings": ("dataset_config_id, probe_id, method, task_seed, task_index, half", "recorded_at"),
     "links": ("source_id, relation, target_id", "recorded_at"),
     "params": ("config_id, key", "type, value_text"),
     "runs": ("run_id", "segment desc, revision desc"),

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_lde.study._cells import ALGORITHMS, Cell, plan_cells
 from lightning_lde.study._correlation import analyse, configuration_label
+from lightning_lde.study._diversities import DatasetDiversity, TaskDistances, dataset_diversities, task_distances
 from lightning_lde.study._duplicates import Duplicate, find_duplicates
 from lightning_lde.study._pace import Pace, about, past_durations
 from lightning_lde.study._parallel import BACKENDS, default_jobs
 from lightning_lde.study._queries import QueryResult
 from lightning_lde.study._repetitions import MeasuredRun
 from lightning_lde.study._results import Comparison, ConfigurationResult, Effect, EffectResult, Point, StudyAnalysis
+from lightning_lde.study._sensitivity import ProbeAgreement, ProbeSensitivity, probe_sensitivity, sensitivity_lines
 from lightning_lde.study._settings import PRESETS, StudySettings, preset
 from lightning_lde.study._states import CellState, cell_states
 from lightning_lde.study._tables import StudyTables, accuracy_lines, study_tables
@@ -20,10 +22,12 @@ from lightning_lde.study._variability import RepetitionGroup, VariabilityAnalysi
 
 if TYPE_CHECKING:
     from lightning_lde.study._data import study_datasets
-    from lightning_lde.study._diversity import DatasetDiversity, measure_diversity, train_probe
+    from lightning_lde.study._diversity import measure_diversity
     from lightning_lde.study._pixels import nearest_centroid_accuracy, pixel_baseline
+    from lightning_lde.study._probes import StudyProbe, open_probe
     from lightning_lde.study._run import CellOutcome, cells_to_run, run_cells
     from lightning_lde.study._train import make_module, train_cell
+    from lightning_lde.study._train_probe import train_probe
 
 __all__ = [
     "ALGORITHMS",
@@ -41,11 +45,15 @@ __all__ = [
     "MeasuredRun",
     "Pace",
     "Point",
+    "ProbeAgreement",
+    "ProbeSensitivity",
     "QueryResult",
     "RepetitionGroup",
     "StudyAnalysis",
+    "StudyProbe",
     "StudySettings",
     "StudyTables",
+    "TaskDistances",
     "VariabilityAnalysis",
     "about",
     "accuracy_lines",
@@ -54,34 +62,40 @@ __all__ = [
     "cell_states",
     "cells_to_run",
     "configuration_label",
+    "dataset_diversities",
     "default_jobs",
     "find_duplicates",
     "make_module",
     "measure_diversity",
     "nearest_centroid_accuracy",
+    "open_probe",
     "past_durations",
     "pixel_baseline",
     "plan_cells",
     "preset",
+    "probe_sensitivity",
     "run_cells",
+    "sensitivity_lines",
     "study_datasets",
     "study_tables",
+    "task_distances",
     "train_cell",
     "train_probe",
 ]
 
 _HOMES = {
     "CellOutcome": "lightning_lde.study._run",
-    "DatasetDiversity": "lightning_lde.study._diversity",
+    "StudyProbe": "lightning_lde.study._probes",
     "cells_to_run": "lightning_lde.study._run",
     "make_module": "lightning_lde.study._train",
     "measure_diversity": "lightning_lde.study._diversity",
     "nearest_centroid_accuracy": "lightning_lde.study._pixels",
+    "open_probe": "lightning_lde.study._probes",
     "pixel_baseline": "lightning_lde.study._pixels",
     "run_cells": "lightning_lde.study._run",
     "study_datasets": "lightning_lde.study._data",
     "train_cell": "lightning_lde.study._train",
-    "train_probe": "lightning_lde.study._diversity",
+    "train_probe": "lightning_lde.study._train_probe",
 }
 
 

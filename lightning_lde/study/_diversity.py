@@ -1,95 +1,24 @@
-"""The diversity of each data set of a study: a probe trained in the lake, task embeddings, coefficients."""
+"""Measures the diversity of data sets: tasks are embedded, and the coefficients written beside the data sets."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-import numpy as np
-import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader
-
-from lightning_lde import capture
-from lightning_lde.callback import LDECallback
-from lightning_lde.diversity import (
-    Coefficient,
-    Probe,
-    TaskEmbedding,
-    diversity_coefficient,
-    fisher_embedding,
-    pairwise_distances,
-)
-from lightning_lde.fewshot import Conv4, Episodes, FewShotDataset, Pretraining
+from lightning_lde.diversity import Probe, fisher_method
+from lightning_lde.errors import DataError
+from lightning_lde.fewshot import FewShotDataset
 from lightning_lde.query import Lake
 from lightning_lde.recording import add_results
-from lightning_lde.schema import Dataset, DatasetConfig, Embedding, RunStatus, content_id, utc_now
-from lightning_lde.study._parallel import in_parallel
+from lightning_lde.schema import Dataset, Link, Relation, utc_now
+from lightning_lde.study._diversities import LEAST_TASKS, DatasetDiversity, diversities_of
+from lightning_lde.study._embedding import embed_missing
+from lightning_lde.study._probes import fitted_to
 from lightning_lde.study._settings import StudySettings
-from lightning_lde.study._train import image_loader, quiet_trainer
-
-PROBE_NAME = "probe"
-DIVERSITY_METHOD = "mean pairwise normalised cosine of Task2Vec, jackknife over tasks"
-
-
-@dataclass(frozen=True)
-class DatasetDiversity:
-    """The diversity coefficient of one data set.
-
-    Attributes:
-        dataset: The data set's name.
-        coefficient: Value, interval and number of tasks.
-    """
-
-    dataset: str
-    coefficient: Coefficient
-
-
-def train_probe(
-    lake: Lake,
-    datasets: Sequence[FewShotDataset],
-    settings: StudySettings,
-    *,
-    project: str,
-) -> Probe:
-    """The study's probe: a Conv4 trained on the training classes of all data sets together.
-
-    It is a run of the lake like any other. Where the lake holds it already, its checkpoint is loaded.
-    """
-    union = union_of(datasets)
-    cell_id = content_id(
-        "cells",
-        {
-            "probe": union.fingerprint,
-            "width": settings.width,
-            "steps": settings.probe_steps,
-            "batch": settings.pretraining_batch,
-            "lr": settings.pretraining_lr,
-            "seed": settings.probe_seed,
-        },
-    )
-    pl.seed_everything(settings.probe_seed, workers=True, verbose=False)
-    backbone = Conv4(settings.channels, settings.width, settings.image_size, norm_statistics="running")
-    weights = _stored_weights(lake, project, cell_id)
-    if weights is None:
-        callback = LDECallback(
-            lake.url,
-            project=project,
-            experiment="study",
-            name=PROBE_NAME,
-            tags={"cell": cell_id, "algorithm": PROBE_NAME},
-            storage_options=lake.storage_options,
-            on_error="raise",
-        )
-        module = Pretraining(backbone, n_classes=union.n_classes, lr=settings.pretraining_lr)
-        loader = image_loader(union, settings, steps=settings.probe_steps, seed=settings.probe_seed)
-        with quiet_trainer(callback, max_steps=settings.probe_steps) as trainer:
-            trainer.fit(module, loader)
-    else:
-        backbone.load_state_dict(weights)
-    return Probe(backbone, name=f"Conv4-{settings.width} trained on {len(datasets)} data sets")
+from lightning_lde.study._tasks import HalvedTasks
+from lightning_lde.study._train_probe import link_union
+from lightning_lde.study._vectors import Measurement, stored_tasks
 
 
 def measure_diversity(
@@ -100,149 +29,138 @@ def measure_diversity(
     *,
     project: str,
     jobs: int = 1,
-) -> Iterator[DatasetDiversity]:
-    """Embed tasks of each data set and store embeddings and coefficients; what is stored is not done again.
+    probe_run_id: str | None = None,
+    is_main: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> list[DatasetDiversity]:
+    """Embed tasks of each data set, and store embeddings and coefficients; what is stored is not done again.
+
+    Tasks are stored a few at a time, each as two halves of its images, so a stop at any moment loses a few. They are
+    found again whatever project they were stored for; a longer list of tasks keeps the vectors of the shorter one.
 
     Args:
         lake: The lake.
         datasets: Data sets prepared to the settings' size and channels.
         settings: The study's numbers.
-        probe: The probe.
+        probe: The probe; on a GPU it takes one job.
         project: The project in the lake.
         jobs: Processes.
+        probe_run_id: The run that trained the probe, so that the lineage says so.
+        is_main: Whether the data sets bear the coefficients; one of several probes measures the main figures.
+        progress: Called with a number of tasks as they are stored, first with those that were.
 
-    Yields:
-        The diversity of each data set as it becomes known, in no fixed order.
+    Returns:
+        The diversity of each data set, by name.
+
+    Raises:
+        ConfigurationError: If the settings have fewer than three tasks, or an odd number of images.
+        DataError: If a data set has too few classes or images.
     """
-    stored = {dataset.name: _stored_vectors(lake, _tasks_of(dataset, settings), probe) for dataset in datasets}
-    missing = [dataset for dataset in datasets if stored[dataset.name] is None]
-    for dataset in datasets:
-        vectors = stored[dataset.name]
-        if vectors is not None:
-            yield _store_coefficient(lake, dataset, vectors, probe, project)
-    calls = {dataset.name: (embed_tasks, (dataset, settings, probe)) for dataset in missing}
-    by_name = {dataset.name: dataset for dataset in missing}
-    for name, embeddings in in_parallel(calls, jobs=jobs):
-        dataset = by_name[name]
-        rows = _embedding_rows(dataset, settings, probe, embeddings)
-        add_results(lake.storage, "embeddings", rows, project=project)
-        vectors = np.stack([embedding.vector for embedding in embeddings])
-        yield _store_coefficient(lake, dataset, vectors, probe, project)
-
-
-def embed_tasks(dataset: FewShotDataset, settings: StudySettings, probe: Probe) -> list[TaskEmbedding]:
-    """The embedding of each task that stands for a data set."""
-    tasks = _tasks_of(dataset, settings)
-    return [
-        fisher_embedding(
-            probe,
-            torch.cat([task.support_images, task.query_images]),
-            torch.cat([task.support_labels, task.query_labels]),
+    if settings.diversity_tasks < LEAST_TASKS:
+        raise DataError(
+            f"diversity_tasks is {settings.diversity_tasks}: a diversity needs {LEAST_TASKS} tasks, 30 for its interval"
         )
-        for task in (tasks[index] for index in range(len(tasks)))
-    ]
-
-
-def union_of(datasets: Iterable[FewShotDataset]) -> FewShotDataset:
-    """The training classes of several data sets as one data set."""
-    parts = [dataset.split("train") for dataset in datasets]
-    offsets = np.cumsum([0, *(part.n_classes for part in parts)])
-    classes = tuple(f"{part.name}/{name}" for part in parts for name in part.classes)
-    return FewShotDataset(
-        name=f"union of {len(parts)} data sets",
-        images=torch.cat([part.images for part in parts]),
-        labels=torch.cat([part.labels + int(offset) for part, offset in zip(parts, offsets[:-1], strict=True)]),
-        classes=classes,
-        class_splits=("train",) * len(classes),
-    )
-
-
-def _tasks_of(dataset: FewShotDataset, settings: StudySettings) -> Episodes:
-    # Images of support and query are used together; the division only fits the interface.
-    half = settings.diversity_images // 2
-    return Episodes(
-        dataset,
-        split="all",
+    tasks = [_tasks_of(fitted_to(one, probe), settings) for one in datasets]
+    described = {one.name: one.described() for one in tasks}
+    for count in embed_missing(
+        lake, tasks, probe, n_tasks=settings.diversity_tasks, project=project, jobs=jobs
+    ):  # fmt: skip
+        if progress is not None:
+            progress(count)
+    facts = {facts.dataset_id: facts for facts, _ in described.values()}
+    measurement = Measurement(
+        probe_id=probe.probe_id,
+        probe=probe.name,
+        method=fisher_method(),
         ways=settings.ways,
-        shots=settings.diversity_images - half,
-        queries=max(half, 1),
-        n_episodes=settings.diversity_tasks,
-        seed=settings.test_seed,
+        images_per_class=settings.diversity_images,
+        task_seed=settings.test_seed,
+        dataset_ids=tuple(facts),
+        is_main=is_main,
+        recorded_at=utc_now(),
     )
+    configs = [config.dataset_config_id for _, config in described.values()]
+    found = diversities_of(measurement, stored_tasks(lake, measurement, dataset_config_ids=configs))
+    if is_main:
+        for one in found:
+            _store_coefficient(lake, facts[one.dataset_id], one, project)
+    _link_embeddings(lake, found, project, probe_run_id)
+    if probe_run_id is not None:
+        _link_probe(lake, probe_run_id, list(facts), project)
+    return found
 
 
-def _config_of(tasks: Episodes) -> DatasetConfig:
-    return capture.describe_loader(DataLoader(tasks))[1]
+def _tasks_of(dataset: FewShotDataset, settings: StudySettings) -> HalvedTasks:
+    return HalvedTasks(
+        dataset, ways=settings.ways, images_per_class=settings.diversity_images, seed=settings.test_seed
+    )  # fmt: skip
 
 
-def _stored_weights(lake: Lake, project: str, cell_id: str) -> dict[str, torch.Tensor] | None:
-    rows = lake.sql(
-        f"""select a.run_id, a.path from artifacts a join runs r using (run_id)
-            where r.project = ? and r.tags->>'cell' = ? and r.status = '{RunStatus.FINISHED}'
-              and a.kind = 'checkpoint' order by r.started_at desc limit 1""",
-        [project, cell_id],
-    ).to_pylist()
-    if not rows:
-        return None
-    data = lake.read_artifact(rows[0]["run_id"], rows[0]["path"])
-    state = torch.load(io.BytesIO(data), weights_only=True)["state_dict"]
-    prefix = "backbone."
-    return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _stored_vectors(lake: Lake, tasks: Episodes, probe: Probe) -> np.ndarray[Any, Any] | None:
-    config = _config_of(tasks)
-    rows = lake.sql(
-        "select vector from embeddings where dataset_config_id = ? and probe_id = ? order by task_index",
-        [config.dataset_config_id, probe.probe_id],
+def _store_coefficient(lake: Lake, facts: Dataset, found: DatasetDiversity, project: str) -> None:
+    c = found.coefficient
+    row = replace(
+        facts,
+        recorded_at=utc_now(),
+        diversity=c.value,
+        diversity_low=c.low,
+        diversity_high=c.high,
+        diversity_method=found.method,
+        diversity_probe_id=found.probe_id,
+        diversity_n_tasks=found.n_tasks,
     )
-    vectors = rows.column("vector").to_pylist()
-    return np.array(vectors, dtype=np.float32) if len(vectors) == len(tasks) else None
-
-
-def _embedding_rows(
-    dataset: FewShotDataset, settings: StudySettings, probe: Probe, embeddings: Sequence[TaskEmbedding]
-) -> list[Embedding]:
-    config = _config_of(_tasks_of(dataset, settings))
-    return [
-        Embedding(
-            dataset_id=config.dataset_id,
-            dataset_config_id=config.dataset_config_id,
-            recorded_at=utc_now(),
-            task_seed=settings.test_seed,
-            task_index=index,
-            probe_id=probe.probe_id,
-            method=embedding.method,
-            vector=embedding.vector.tolist(),
-            complexity=embedding.complexity,
-            n_images=embedding.n_images,
-        )
-        for index, embedding in enumerate(embeddings)
-    ]
-
-
-def _store_coefficient(
-    lake: Lake, dataset: FewShotDataset, vectors: np.ndarray[Any, Any], probe: Probe, project: str
-) -> DatasetDiversity:
-    coefficient = diversity_coefficient(pairwise_distances(vectors))
-    facts: Dataset = capture.describe_dataset(dataset)
-    if not _is_stored(lake, facts, coefficient, probe):
-        row = replace(
-            facts,
-            diversity=coefficient.value,
-            diversity_low=coefficient.low,
-            diversity_high=coefficient.high,
-            diversity_method=DIVERSITY_METHOD,
-            diversity_probe_id=probe.probe_id,
-            diversity_n_tasks=coefficient.n_tasks,
-        )
+    if not _is_stored(lake, row):
         add_results(lake.storage, "datasets", [row], project=project)
-    return DatasetDiversity(dataset.name, coefficient)
 
 
-def _is_stored(lake: Lake, facts: Dataset, coefficient: Coefficient, probe: Probe) -> bool:
+def _is_stored(lake: Lake, row: Dataset) -> bool:
+    """Whether the newest coefficient of the data set is this one."""
     rows = lake.sql(
-        "select diversity from datasets where dataset_id = ? and diversity_probe_id = ?",
-        [facts.dataset_id, probe.probe_id],
+        """select diversity, diversity_method, diversity_probe_id, diversity_n_tasks
+           from datasets where dataset_id = ? and diversity is not null""",
+        [row.dataset_id],
     ).to_pylist()
-    return bool(rows) and rows[0]["diversity"] == coefficient.value
+    if not rows or row.diversity is None:
+        return False
+    # Another machine may add up in another order.
+    is_equal = math.isclose(rows[0].pop("diversity"), row.diversity, rel_tol=1e-9, abs_tol=1e-12)
+    return is_equal and all(value == getattr(row, name) for name, value in rows[0].items())
+
+
+def _link_embeddings(lake: Lake, found: Sequence[DatasetDiversity], project: str, run_id: str | None) -> None:
+    """Say which embeddings each figure came from, and which run made the probe of the embeddings."""
+    rows = []
+    for one in found:
+        embeddings = ("embeddings", f"{one.dataset_config_id}/{one.probe_id}")
+        rows.append(_link(("diversity", f"{one.dataset_id}/{one.probe_id}"), embeddings, run_id))
+        if run_id is not None:
+            rows.append(_link(embeddings, ("run", run_id), run_id))
+    known = {
+        (row["source_id"], row["target_id"])
+        for row in lake.sql("select source_id, target_id from links where relation = 'derived_from'").to_pylist()
+    }
+    new = [row for row in rows if (row.source_id, row.target_id) not in known]
+    if new:
+        add_results(lake.storage, "links", new, project=project)
+
+
+def _link(source: tuple[str, str], target: tuple[str, str], run_id: str | None) -> Link:
+    return Link(
+        source_kind=source[0],
+        source_id=source[1],
+        relation=Relation.DERIVED_FROM,
+        target_kind=target[0],
+        target_id=target[1],
+        run_id=run_id,
+        recorded_at=utc_now(),
+    )
+
+
+def _link_probe(lake: Lake, run_id: str, dataset_ids: Sequence[str], project: str) -> None:
+    """Say what the data set that the study's probe was trained on is made of."""
+    rows = lake.sql(
+        """select c.dataset_id from runs r join dataset_configs c using (dataset_config_id)
+           where r.run_id = ? and r.tags->>'algorithm' = 'probe'""",
+        [run_id],
+    ).to_pylist()
+    for row in rows:
+        link_union(lake, row["dataset_id"], dataset_ids, run_id, project=project)

@@ -64,7 +64,7 @@ def in_parallel(calls: Mapping[str, Call], *, jobs: int, backend: str = "loky") 
     """
     check_backend(backend)
     if backend == "threading":
-        with _one_thread():
+        with one_thread():
             yield from _in_threads(calls, jobs, _apply)
     elif backend in CLUSTERS:
         with open_cluster(backend, jobs) as cluster:
@@ -143,12 +143,12 @@ def _apply(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
 
 
 def _alone_on_its_core(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    with _one_thread():
+    with one_thread():
         return function(*arguments)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     import torch
 
     threads = torch.get_num_threads()

@@ -12,7 +12,18 @@ import pytest
 
 from lightning_lde import Lake
 from lightning_lde.cli import app
-from lightning_lde.schema import Artifact, Dataset, Episode, Metric, Pipeline, PipelineConfig, Record, Run
+from lightning_lde.schema import (
+    Artifact,
+    Dataset,
+    DatasetConfig,
+    Embedding,
+    Episode,
+    Metric,
+    Pipeline,
+    PipelineConfig,
+    Record,
+    Run,
+)
 
 RUNS_PROGRAMS = {"reproduce"}
 """What compares this environment with a recorded one asks torch for its threads and GPUs."""
@@ -28,6 +39,7 @@ WORDS = {
     "artifacts": ["LAKE", "run 0"],
     "get": ["LAKE", "run 0", "--output", "FOLDER"],
     "sql": ["LAKE", "select count(*) from metrics"],
+    "diversity": ["LAKE"],
     "correlate": ["LAKE"],
     "variability": ["LAKE", "loss"],
     "report": ["LAKE", "--output", "PAGE"],
@@ -92,6 +104,22 @@ def lake(lake_path: Path) -> Path:
     rows["artifacts"] = [
         Artifact(run_id="0", segment=0, path="x", kind="other", size_bytes=1, object_id=stored, recorded_at=now)
     ]
+    rows["dataset_configs"] = [
+        DatasetConfig(
+            dataset_config_id=f"tasks {number}", recorded_at=now, dataset_id=f"d{number}", settings={
+                "ways": 2, "images_per_class": 4, "seed": 0,
+            },
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    rows["embeddings"] = [
+        Embedding(
+            dataset_id=f"d{number}", dataset_config_id=f"tasks {number}", recorded_at=now, task_seed=0, task_index=task,
+            probe_id="probe", method="fisher-exact/l2=1.0", half=half, n_images=4,
+            vector=[1.0 + (number + task * filters + half) % 5 for filters in range(7)],
+        )
+        for number in range(4) for task in range(3) for half in range(2)
+    ]  # fmt: skip
     for table, records in rows.items():
         Lake(lake_path).create().storage.add_records(table, records, project="p")
     return lake_path

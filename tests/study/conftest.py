@@ -41,7 +41,7 @@ def make_study(url: str | Path, storage_options: Mapping[str, Any] | None = None
     outcomes = list(run_cells(lake, cells, datasets, settings, project="small", jobs=1))
     assert [outcome.error for outcome in outcomes] == [None] * len(cells)
     probe = train_probe(lake, datasets, settings, project="small")
-    list(measure_diversity(lake, datasets, settings, probe, project="small"))
+    measure_diversity(lake, datasets, settings, probe, project="small")
     return SmallStudy(lake, len(cells))
 
 

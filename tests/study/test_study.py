@@ -93,32 +93,34 @@ def test_diversity_is_not_computed_twice(small_study: SmallStudy, monkeypatch: p
     def never(*_: object, **__: object) -> None:
         raise AssertionError("embedded again")
 
-    monkeypatch.setattr("lightning_lde.study._diversity.fisher_embedding", never)
-    before = small_study.lake.sql("select * from stored.datasets").num_rows
+    monkeypatch.setattr("lightning_lde.study._embedding.embed_half", never)
+    before = {table: small_study.lake.sql(f"select * from stored.{table}").num_rows for table in TABLES}
     datasets, settings = study_datasets(None, SMALL, names=NAMES)
     probe = train_probe(small_study.lake, datasets, settings, project="small")
-    found = {one.dataset: one.coefficient.value for one in measure_diversity(
-        small_study.lake, datasets, settings, probe, project="small"
-    )}  # fmt: skip
+    measured = measure_diversity(small_study.lake, datasets, settings, probe, project="small")
+    found = {one.dataset: one.coefficient.value for one in measured}
     stored = small_study.lake.sql("select name, diversity from datasets where diversity is not null").to_pylist()
     assert found == {row["name"]: row["diversity"] for row in stored}
-    assert small_study.lake.sql("select * from stored.datasets").num_rows == before
+    assert {table: small_study.lake.sql(f"select * from stored.{table}").num_rows for table in TABLES} == before
 
 
 def test_the_diversity_follows_from_the_stored_vectors(small_study: SmallStudy) -> None:
     rows = small_study.lake.sql(
-        """select d.name, d.diversity, list(e.vector order by e.task_index) as vectors
-           from embeddings e join datasets d using (dataset_id) group by all"""
+        """select d.name, d.diversity, list(e.vector order by e.task_index) filter (half = 0) as first,
+                  list(e.vector order by e.task_index) filter (half = 1) as second
+           from embeddings e join datasets d using (dataset_id) where method like 'fisher%' group by all"""
     ).to_pylist()
     assert {row["name"] for row in rows} == set(NAMES)
     for row in rows:
-        vectors = np.array(row["vectors"], dtype=np.float64)
-        distances = [
-            scipy.spatial.distance.cosine(a / (a + b + 1e-8 * (a + b).mean()), b / (a + b + 1e-8 * (a + b).mean()))
-            for i, a in enumerate(vectors)
-            for b in vectors[i + 1 :]
-        ]
-        assert row["diversity"] == pytest.approx(np.mean(distances), rel=1e-4)
+        one, two = (log_ratios(np.array(row[half], dtype=np.float64)) for half in ("first", "second"))
+        pairs = [(i, j) for i in range(len(one)) for j in range(i)]
+        distances = [(one[i] - one[j]) @ (two[i] - two[j]) / (2 * one.shape[1]) for i, j in pairs]
+        assert row["diversity"] == pytest.approx(np.mean(distances), rel=1e-9)
+
+
+def log_ratios(fisher: np.ndarray) -> np.ndarray:
+    logs = np.log(fisher + 1e-3 * fisher.mean(axis=1, keepdims=True))
+    return logs - logs.mean(axis=1, keepdims=True)
 
 
 def test_the_probe_does_not_depend_on_what_ran_before(small_study: SmallStudy, tmp_path) -> None:
@@ -244,7 +246,7 @@ def test_numbers_are_finite(value: str) -> None:
         StudySettings().changed([f"inner_lr={value}"])
 
 
-@pytest.mark.parametrize("change", ["probe_steps=7", "probe_seed=7", "diversity_tasks=7", "diversity_images=7"])
+@pytest.mark.parametrize("change", ["probe_steps=7", "probe_seed=7", "diversity_tasks=7", "diversity_images=6"])
 def test_numbers_of_probe_and_diversity_train_nothing_again(small_study: SmallStudy, change: str) -> None:
     datasets, settings = study_datasets(None, SMALL.changed([change]), names=NAMES)
     assert settings.settings_id == SMALL.settings_id
