@@ -67,6 +67,7 @@ _COUNTED = {
     "artifact": ("file", "files"),
     "evaluation": ("evaluation", "evaluations"),
     "embeddings": ("set of embeddings", "sets of embeddings"),
+    "diversity": ("diversity", "diversities"),
     "dataset": ("derived data set", "derived data sets"),
 }
 

@@ -14,6 +14,7 @@ _KINDS = {
     "dataset_config": "use of data",
     "pipeline_config": "settings of",
     "artifact": "file",
+    "diversity": "diversity of",
 }
 
 # What a step is called upwards, from what was made, and downwards, from what it was made of.
@@ -37,6 +38,7 @@ _RELATIONS = {
     "imported_from": ("imported from", "imported as"),
     "result_of": ("result of", "gave"),
     "embedded_from": ("made from", "embedded as"),
+    "embedded_by": ("made by", "embedded"),
 }
 _SHORT_ID = 12
 _MOST_SETTINGS = 4
@@ -140,6 +142,15 @@ def _embeddings(facts: dict[str, Any]) -> list[str]:
     return [_count(facts["tasks"], "tasks")]
 
 
+def _probe(facts: dict[str, Any]) -> list[str]:
+    return [_count(facts["datasets"], "data sets")]
+
+
+def _diversity(facts: dict[str, Any]) -> list[str]:
+    interval = f"[{text(facts['diversity_low'])}, {text(facts['diversity_high'])}]"
+    return [f"{text(facts['diversity'])} {interval}", _count(facts["diversity_n_tasks"], "tasks")]
+
+
 def _count(count: int | None, what: str) -> str:
     return "" if count is None else f"{count} {what}"
 
@@ -155,4 +166,6 @@ _FACTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "weights": _weights,
     "evaluation": _evaluation,
     "embeddings": _embeddings,
+    "probe": _probe,
+    "diversity": _diversity,
 }

@@ -25,7 +25,7 @@ _COMPARED = (
     "version", "uri", "kind", "n_samples", "n_classes", "size_bytes", "sample_shape", "sample_dtype", "licence",
     "fingerprint_method",
 )  # fmt: skip
-_AFFECTED = ("run", "weights", "artifact", "evaluation", "embeddings", "dataset")
+_AFFECTED = ("run", "weights", "artifact", "evaluation", "embeddings", "diversity", "dataset")
 # The nearest way is not the strongest: a run that was tested on a data set may also go on from weights trained on it.
 _STRENGTH = (Relation.TRAINED_ON, Relation.VALIDATED_ON)
 _MANY_NAMES = 8
@@ -187,7 +187,7 @@ def changes_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, 
 
 
 def data_impact(lake: Lake, dataset: str) -> tuple[Node, list[Affected]]:
-    """All that depends on a data set: runs, weights, files, evaluations, embeddings, data sets derived from it.
+    """All that depends on a data set: runs, weights, files, evaluations, embeddings, diversities, derived data sets.
 
     Args:
         lake: The lake.

@@ -24,6 +24,7 @@ CONFIGURES = "configures"
 HOLDS = "holds"
 RESULT_OF = "result_of"
 EMBEDDED_FROM = "embedded_from"
+EMBEDDED_BY = "embedded_by"
 PARENT = "parent"
 
 # Of a run that was only evaluated on something, nothing but the results of that evaluation depends on it.
@@ -257,6 +258,7 @@ def _content(tables: dict[str, list[Row]]) -> Iterator[Edge]:
     for row in tables["embedding"]:
         config = row["dataset_config_id"]
         yield Edge(("dataset_config", config), EMBEDDED_FROM, ("embeddings", f"{config}/{row['probe_id']}"))
+        yield Edge(("probe", row["probe_id"]), EMBEDDED_BY, ("embeddings", f"{config}/{row['probe_id']}"))
 
 
 def _without_own_weights(edges: list[Edge]) -> Iterator[Edge]:

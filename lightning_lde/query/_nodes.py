@@ -22,7 +22,7 @@ class Node:
 
     Attributes:
         kind: ``run``, ``dataset``, ``dataset_config``, ``pipeline``, ``pipeline_config``, ``weights``, ``artifact``,
-            ``evaluation``, ``embeddings``, ``environment``, ``code``, or what a link says.
+            ``evaluation``, ``embeddings``, ``probe``, ``diversity``, ``environment``, ``code``, or what a link says.
         id: The id; of an evaluation the run's and the segment's number.
         label: What people call it.
         facts: What else is known, empty where the lake has no row of it.
@@ -66,6 +66,9 @@ _QUERIES = {
         select dataset_config_id || '/' || probe_id as id, any_value(method) as method,
                count(distinct (task_seed, task_index)) as tasks
         from embeddings where list_contains($1, dataset_config_id || '/' || probe_id) group by all""",
+    "probe": """
+        select probe_id as id, max(probe_name) as name, count(distinct dataset_id) as datasets
+        from stored.embeddings where list_contains($1, probe_id) group by all""",
 }
 
 _MEASURED = """
@@ -73,6 +76,13 @@ _MEASURED = """
     from stored.metrics
     where list_contains($1, run_id || '/' || segment) and context is distinct from 'system'
     group by all order by name, dataloader_idx"""
+
+_DIVERSITIES = """
+    select c.dataset_config_id || '/' || diversity_probe_id as id, d.name, diversity, diversity_low, diversity_high,
+           diversity_n_tasks
+    from stored.datasets d join dataset_configs c using (dataset_id)
+    where diversity is not null and list_contains($1, c.dataset_config_id || '/' || diversity_probe_id)
+    qualify row_number() over (partition by id order by d.recorded_at desc) = 1"""
 
 _TASKS = """
     select run_id || '/' || segment as id, method, inner_steps, count(*) as tasks, avg(accuracy) as accuracy,
@@ -97,6 +107,7 @@ def describe_nodes(lake: Lake, graph: Graph, keys: Iterable[Key]) -> dict[Key, N
         for row in _rows(lake, query, by_kind.get(kind, [])):
             facts[kind, row.pop("id")] = row
     facts |= _evaluations(lake, graph, by_kind.get("evaluation", []))
+    facts |= _diversities(lake, graph, by_kind.get("diversity", []))
     facts |= {("weights", name): _weights(graph, name) for name in by_kind.get("weights", [])}
     return {key: Node(*key, label=_label(*key, facts.get(key, {})), facts=facts.get(key, {})) for key in order}
 
@@ -130,6 +141,15 @@ def _evaluations(lake: Lake, graph: Graph, names: list[str]) -> dict[Key, dict[s
     return facts
 
 
+def _diversities(lake: Lake, graph: Graph, names: list[str]) -> dict[Key, dict[str, Any]]:
+    """What data sets bear, for figures that are known by the tasks and the probe they came from."""
+    figures = {}
+    for name in names:
+        origins = dict(edge.source for edge in graph.into.get(("diversity", name), ()))
+        figures[f"{origins.get('dataset_config')}/{origins.get('probe')}"] = name
+    return {("diversity", figures[row.pop("id")]): row for row in _rows(lake, _DIVERSITIES, list(figures))}
+
+
 def _weights(graph: Graph, name: str) -> dict[str, Any]:
     makers = {edge.source for edge in graph.into.get(("weights", name), ()) if edge.relation in _MAKING}
     return {"is_produced_here": bool(makers)}
@@ -156,6 +176,8 @@ def _label(kind: str, name: str, facts: dict[str, Any]) -> str:
         label = facts.get("stage")
     elif kind == "embeddings":
         label = facts.get("method")
+    elif kind in {"probe", "diversity"}:
+        label = facts.get("name")
     return label or short_id(kind, name)
 
 

@@ -11,13 +11,13 @@ from lightning_lde.errors import DataError
 from lightning_lde.fewshot import FewShotDataset
 from lightning_lde.query import Lake
 from lightning_lde.recording import add_results
-from lightning_lde.schema import Dataset, Link, Relation, utc_now
+from lightning_lde.schema import Dataset, utc_now
 from lightning_lde.study._diversities import LEAST_TASKS, DatasetDiversity, diversities_of
 from lightning_lde.study._embedding import embed_missing
+from lightning_lde.study._links import add_links
 from lightning_lde.study._probes import fitted_to
 from lightning_lde.study._settings import StudySettings
 from lightning_lde.study._tasks import HalvedTasks
-from lightning_lde.study._train_probe import link_union
 from lightning_lde.study._vectors import Measurement, stored_tasks
 
 
@@ -84,9 +84,7 @@ def measure_diversity(
     if is_main:
         for one in found:
             _store_coefficient(lake, facts[one.dataset_id], one, project)
-    _link_embeddings(lake, found, project, probe_run_id)
-    if probe_run_id is not None:
-        _link_probe(lake, probe_run_id, list(facts), project)
+    add_links(lake, found, project=project, probe_run_id=probe_run_id)
     return found
 
 
@@ -124,43 +122,3 @@ def _is_stored(lake: Lake, row: Dataset) -> bool:
     # Another machine may add up in another order.
     is_equal = math.isclose(rows[0].pop("diversity"), row.diversity, rel_tol=1e-9, abs_tol=1e-12)
     return is_equal and all(value == getattr(row, name) for name, value in rows[0].items())
-
-
-def _link_embeddings(lake: Lake, found: Sequence[DatasetDiversity], project: str, run_id: str | None) -> None:
-    """Say which embeddings each figure came from, and which run made the probe of the embeddings."""
-    rows = []
-    for one in found:
-        embeddings = ("embeddings", f"{one.dataset_config_id}/{one.probe_id}")
-        rows.append(_link(("diversity", f"{one.dataset_id}/{one.probe_id}"), embeddings, run_id))
-        if run_id is not None:
-            rows.append(_link(embeddings, ("run", run_id), run_id))
-    known = {
-        (row["source_id"], row["target_id"])
-        for row in lake.sql("select source_id, target_id from links where relation = 'derived_from'").to_pylist()
-    }
-    new = [row for row in rows if (row.source_id, row.target_id) not in known]
-    if new:
-        add_results(lake.storage, "links", new, project=project)
-
-
-def _link(source: tuple[str, str], target: tuple[str, str], run_id: str | None) -> Link:
-    return Link(
-        source_kind=source[0],
-        source_id=source[1],
-        relation=Relation.DERIVED_FROM,
-        target_kind=target[0],
-        target_id=target[1],
-        run_id=run_id,
-        recorded_at=utc_now(),
-    )
-
-
-def _link_probe(lake: Lake, run_id: str, dataset_ids: Sequence[str], project: str) -> None:
-    """Say what the data set that the study's probe was trained on is made of."""
-    rows = lake.sql(
-        """select c.dataset_id from runs r join dataset_configs c using (dataset_config_id)
-           where r.run_id = ? and r.tags->>'algorithm' = 'probe'""",
-        [run_id],
-    ).to_pylist()
-    for row in rows:
-        link_union(lake, row["dataset_id"], dataset_ids, run_id, project=project)

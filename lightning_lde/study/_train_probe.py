@@ -13,8 +13,7 @@ from lightning_lde.callback import LDECallback
 from lightning_lde.diversity import Probe
 from lightning_lde.fewshot import Conv4, FewShotDataset, Pretraining
 from lightning_lde.query import Lake
-from lightning_lde.recording import add_results
-from lightning_lde.schema import Link, Relation, RunStatus, content_id, utc_now
+from lightning_lde.schema import RunStatus, content_id
 from lightning_lde.study._settings import StudySettings
 from lightning_lde.study._train import image_loader, quiet_trainer
 
@@ -103,27 +102,3 @@ def _stored_weights(lake: Lake, run_id: str) -> dict[str, Tensor]:
     state = lake.load_checkpoint(run_id, "last")["state_dict"]
     prefix = "backbone."
     return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def link_union(lake: Lake, union_id: str, dataset_ids: Iterable[str], run_id: str, *, project: str) -> None:
-    """Say that a union of data sets was made of its parts, where the lake does not say so yet."""
-    known = set(
-        lake.sql("select target_id from links where source_id = ? and relation = 'derived_from'", [union_id])
-        .column("target_id")
-        .to_pylist()
-    )
-    rows = [
-        Link(
-            source_kind="dataset",
-            source_id=union_id,
-            relation=Relation.DERIVED_FROM,
-            target_kind="dataset",
-            target_id=part,
-            run_id=run_id,
-            recorded_at=utc_now(),
-        )
-        for part in dataset_ids
-        if part not in known
-    ]
-    if rows:
-        add_results(lake.storage, "links", rows, project=project)
