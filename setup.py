@@ -103,6 +103,7 @@ setup(
         "rich>=13.7",
         "tqdm>=4.66",
         "psutil>=5.9.6",
+        "pyyaml>=6.0",
     ],
     extras_require=EXTRAS,
     entry_points={

@@ -10,6 +10,7 @@ __all__ = [
     "ArtifactNotFoundError",
     "ConfigurationError",
     "DataError",
+    "DiversityWarning",
     "DownloadError",
     "EraseError",
     "LDEError",
@@ -109,6 +110,10 @@ class RecordingWarning(LDEWarning):
 
 class MaintenanceWarning(LDEWarning):
     """Something about the maintenance of a lake could not be noted, or needs a look; the work itself is done."""
+
+
+class DiversityWarning(LDEWarning):
+    """Data that are being collected or trained on have stopped growing in diversity, or lack something."""
 
 
 def tell(message: str, category: type[LDEWarning]) -> None:

@@ -37,6 +37,8 @@ MAY_IMPORT = {
     "_lightning": {"capture", "lake", "recording", "reproducing", "schema"},
     "callback": {"_lightning", "capture", "lake", "policy", "recording", "reproducing", "schema"},
     "automatic": {"callback"},
+    # A callback of its own, the probes' networks, and the monitor; no lake: what it logs gets there as metrics do.
+    "collecting": {"_lightning", "diversity", "fewshot"},
     "audit": {"capture", "lake", "policy", "recording", "schema"},
     "study": {
         *{"callback", "capture", "diversity", "fewshot", "lake", "query", "recording", "reproducing", "schema"},
@@ -45,6 +47,9 @@ MAY_IMPORT = {
     "ui": {"statistics", "study"},
     "cli": {
         "audit",
+        "collecting",
+        # The settings of the monitor, and its report, which a watch prints.
+        "diversity",
         "erasing",
         "lake",
         "policy",
@@ -115,9 +120,9 @@ def test_the_command_starts_without_torch() -> None:
 
 def test_names_that_are_imported_late_exist() -> None:
     import lightning_lde
-    from lightning_lde import study
+    from lightning_lde import collecting, study
 
-    for package in (lightning_lde, study):
+    for package in (lightning_lde, collecting, study):
         assert [name for name in package.__all__ if getattr(package, name, None) is None] == []
         with pytest.raises(AttributeError, match="nonsense"):
             getattr(package, "nonsense")  # noqa: B009  # an attribute that mypy would refuse

@@ -93,6 +93,14 @@ def logs_this_step(trainer: pl.Trainer) -> bool:
         return False
 
 
+def may_log_this_step(trainer: pl.Trainer) -> bool:
+    """Whether what is logged in the present training step can reach loggers; where that is not known, it may."""
+    try:
+        return bool(trainer._logger_connector.should_update_logs)
+    except AttributeError:
+        return True
+
+
 class StepValues:
     """Reads the values of the training step that has ended, by the names that loggers would get.
 

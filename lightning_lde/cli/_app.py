@@ -22,6 +22,7 @@ from lightning_lde.cli._lake_commands import init, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._log_command import log
 from lightning_lde.cli._migrate_command import migrate
+from lightning_lde.cli._plan_command import plan
 from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._runs_command import runs
@@ -29,6 +30,7 @@ from lightning_lde.cli._study_commands import correlate, report
 from lightning_lde.cli._tier_commands import restore, tier
 from lightning_lde.cli._top_command import top
 from lightning_lde.cli._variability import variability
+from lightning_lde.cli._watch_command import watch
 from lightning_lde.errors import LDEError
 
 
@@ -69,6 +71,8 @@ def app() -> None:
     """
 
 
+diversity.add_command(watch)
+
 for command in (
     init,
     runs,
@@ -85,6 +89,7 @@ for command in (
     correlate,
     variability,
     report,
+    plan,
     policy,
     audit,
     compact,

@@ -34,7 +34,7 @@ def print_table(table: pa.Table, form: str) -> None:
 
 def print_json(value: Any) -> None:
     """Write a value as JSON; what JSON lacks becomes null (NaN, infinities) or text (times, bytes)."""
-    click.echo(json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_lines(lines: list[tuple[str, str]]) -> None:
@@ -133,15 +133,16 @@ def _distinct(names: list[str]) -> list[str]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (list, dict)):
-        return json.dumps(_jsonable(value), ensure_ascii=False)
+        return json.dumps(jsonable(value), ensure_ascii=False)
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """A value as JSON has it: what JSON lacks becomes null (NaN, infinities) or text (times, bytes)."""
     if isinstance(value, dict):
-        return {str(name): _jsonable(item) for name, item in value.items()}
+        return {str(name): jsonable(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, (date, datetime, time)):

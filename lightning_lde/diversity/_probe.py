@@ -209,7 +209,8 @@ def check_features(features: Tensor, *, n_images: int) -> Tensor:
 
 def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed: that seeds GPUs too, which a training may be drawing from.
+        torch.default_generator.manual_seed(seed)
         return build()
 
 

@@ -4,6 +4,7 @@ from lightning_lde.fewshot.backbones import MLP, Conv4, ResNet12
 from lightning_lde.fewshot.data._dataset import FewShotDataset
 from lightning_lde.fewshot.data._episodes import ClassificationSplit, Episode, Episodes
 from lightning_lde.fewshot.data._loaders import classification_loader, collate_batch, episode_loader
+from lightning_lde.fewshot.data._preparation import prepare
 from lightning_lde.fewshot.data._rotations import with_rotations
 from lightning_lde.fewshot.data._splits import split_classes
 from lightning_lde.fewshot.data._union import union
@@ -20,7 +21,13 @@ from lightning_lde.fewshot.sources._characters import (
     demo_sets,
     digits_set,
 )
-from lightning_lde.fewshot.sources._collections import from_dataset, from_folder, from_hugging_face
+from lightning_lde.fewshot.sources._collections import (
+    IMAGE_ENDINGS,
+    from_dataset,
+    from_folder,
+    from_hugging_face,
+    open_image,
+)
 from lightning_lde.fewshot.sources._packs import load_pack, load_packs, load_text_pack, save_pack
 from lightning_lde.fewshot.sources._public import PUBLIC_SETS, download, public_set
 from lightning_lde.fewshot.sources._signals import from_series, log_mel
@@ -28,6 +35,7 @@ from lightning_lde.fewshot.sources._text import TextPack, from_encoder
 
 __all__ = [
     "CHARACTER_SETS",
+    "IMAGE_ENDINGS",
     "MAML",
     "MLP",
     "PUBLIC_SETS",
@@ -60,6 +68,8 @@ __all__ = [
     "load_packs",
     "load_text_pack",
     "log_mel",
+    "open_image",
+    "prepare",
     "public_set",
     "save_pack",
     "split_classes",

@@ -11,6 +11,10 @@ from lightning_lde.study._diversities import DatasetDiversity, TaskDistances, da
 from lightning_lde.study._duplicates import Duplicate, find_duplicates
 from lightning_lde.study._pace import Pace, about, past_durations
 from lightning_lde.study._parallel import BACKENDS, default_jobs
+from lightning_lde.study._plan import Criterion, PowerAtSeeds, StudyPlan, plan_study
+from lightning_lde.study._plan_check import CriterionResult, PlanCheck, check_plan
+from lightning_lde.study._plan_page import PlannedStudy, plan_page, read_plan
+from lightning_lde.study._plan_pilot import Measured, Pilot
 from lightning_lde.study._queries import QueryResult
 from lightning_lde.study._repetitions import MeasuredRun
 from lightning_lde.study._results import Comparison, ConfigurationResult, Effect, EffectResult, Point, StudyAnalysis
@@ -38,18 +42,26 @@ __all__ = [
     "CellState",
     "Comparison",
     "ConfigurationResult",
+    "Criterion",
+    "CriterionResult",
     "DatasetDiversity",
     "Duplicate",
     "Effect",
     "EffectResult",
+    "Measured",
     "MeasuredRun",
     "Pace",
+    "Pilot",
+    "PlanCheck",
+    "PlannedStudy",
     "Point",
+    "PowerAtSeeds",
     "ProbeAgreement",
     "ProbeSensitivity",
     "QueryResult",
     "RepetitionGroup",
     "StudyAnalysis",
+    "StudyPlan",
     "StudyProbe",
     "StudySettings",
     "StudyTables",
@@ -61,6 +73,7 @@ __all__ = [
     "analyse_variability",
     "cell_states",
     "cells_to_run",
+    "check_plan",
     "configuration_label",
     "dataset_diversities",
     "default_jobs",
@@ -72,8 +85,11 @@ __all__ = [
     "past_durations",
     "pixel_baseline",
     "plan_cells",
+    "plan_page",
+    "plan_study",
     "preset",
     "probe_sensitivity",
+    "read_plan",
     "run_cells",
     "sensitivity_lines",
     "study_datasets",

@@ -42,6 +42,7 @@ WORDS = {
     "diversity": ["LAKE"],
     "correlate": ["LAKE"],
     "variability": ["LAKE", "loss"],
+    "plan": ["LAKE", "--metric", "loss"],
     "report": ["LAKE", "--output", "PAGE"],
     "policy": ["LAKE"],
     "audit": ["LAKE"],

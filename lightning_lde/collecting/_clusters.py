@@ -1,0 +1,54 @@
+"""Kinds for samples without labels: cells around the centres of the first batch, fixed for ever."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+OUTSIDE = "outside"
+_SAMPLES_OF_CLUSTER = 16
+_MOST = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clusters:
+    """Names samples by the nearest centre, or ``outside`` where they lie farther off than all of the first batch.
+
+    The cells never change. So samples of one source fall into a cell by the same rule in every batch, and the means
+    of a cell differ between batches by noise alone: the level of a monitor's test stays what it is. What is new
+    moves the mean of a cell, or lies outside.
+
+    Attributes:
+        centres: (k, D).
+        radius: Largest distance of a sample of the first batch to its centre.
+    """
+
+    centres: FloatArray
+    radius: float
+
+    @classmethod
+    def of(cls, features: FloatArray) -> Clusters:
+        """Clusters of a first batch: about 16 samples each, at most 8; the same for the same features.
+
+        Args:
+            features: (N, D).
+        """
+        from sklearn.cluster import KMeans
+
+        count = min(max(len(features) // _SAMPLES_OF_CLUSTER, 1), _MOST, len(np.unique(features, axis=0)))
+        found = KMeans(count, n_init=3, random_state=0).fit(features)
+        centres = np.asarray(found.cluster_centers_, dtype=np.float64)
+        return cls(centres, float(_distances(features, centres).min(axis=1).max()))
+
+    def names(self, features: FloatArray) -> list[str]:
+        """The cluster of each sample, (N, D) to (N,)."""
+        distances = _distances(features, self.centres)
+        return [OUTSIDE if row.min() > self.radius else f"cluster {int(row.argmin()) + 1}" for row in distances]
+
+
+def _distances(features: FloatArray, centres: FloatArray) -> FloatArray:
+    return np.stack([np.linalg.norm(features - centre, axis=1) for centre in centres], axis=1)
