@@ -15,6 +15,7 @@ DASK = ["dask[distributed]>=2024.6"]
 RAY = [*DAFT, "ray>=2.40"]
 SPARK = ["pyspark>=4.0"]
 POLARS = ["polars>=1.30"]
+OPTUNA = ["optuna>=5.0"]
 NVIDIA = ["nvidia-ml-py>=12.535"]
 COMMAND_LINE_EXAMPLE = ["jsonargparse[signatures]>=4.35"]
 
@@ -40,6 +41,7 @@ EXTRAS = {
     "delta": DELTA,
     "engines": [*RAY, *SPARK, *POLARS],
     "nvidia": NVIDIA,
+    "optuna": OPTUNA,
     "pandas": ["pandas>=2.2"],
     "polars": POLARS,
     "ray": RAY,
@@ -56,6 +58,7 @@ EXTRAS = {
         *DATA,
         *DELTA,
         *NVIDIA,
+        *OPTUNA,
         *S3_TEST_SERVER,
         *COMMAND_LINE_EXAMPLE,
     ],

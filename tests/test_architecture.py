@@ -44,7 +44,7 @@ MAY_IMPORT = {
         *{"callback", "capture", "diversity", "fewshot", "lake", "query", "recording", "reproducing", "schema"},
         "statistics",
     },
-    "ui": {"statistics", "study"},
+    "ui": {"query", "recommend", "statistics", "study"},
     "cli": {
         "audit",
         "collecting",
@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "lake",
         "policy",
         "query",
+        "recommend",
         "recording",
         "reproduce",
         "statistics",

@@ -24,6 +24,7 @@ from lightning_lde.cli._log_command import log
 from lightning_lde.cli._migrate_command import migrate
 from lightning_lde.cli._plan_command import plan
 from lightning_lde.cli._policy_command import policy
+from lightning_lde.cli._recommend_command import recommend
 from lightning_lde.cli._reproduce import reproduce
 from lightning_lde.cli._runs_command import runs
 from lightning_lde.cli._study_commands import correlate, report
@@ -88,6 +89,7 @@ for command in (
     diversity,
     correlate,
     variability,
+    recommend,
     report,
     plan,
     policy,

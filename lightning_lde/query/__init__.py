@@ -1,7 +1,9 @@
 """Questions to a lake: SQL views, runs in detail and side by side, lineage, versions of data sets."""
 
+from lightning_lde.query._advice import Advice, advise
 from lightning_lde.query._artifacts import RunArtifact, Space, each_artifact, space_of
 from lightning_lde.query._attempts import chain_of_attempts
+from lightning_lde.query._cli_config import config_text, lightning_config
 from lightning_lde.query._code_states import CodeDifference, compare_code
 from lightning_lde.query._compare import (
     MetricComparison,
@@ -44,6 +46,7 @@ from lightning_lde.query._uses import placed_uses
 __all__ = [
     "DEFAULT_TOLERANCE",
     "MISSING",
+    "Advice",
     "Affected",
     "CodeDifference",
     "CurveDifference",
@@ -75,6 +78,7 @@ __all__ = [
     "SeedGroup",
     "Space",
     "Step",
+    "advise",
     "at_one_moment",
     "chain_of_attempts",
     "compare_code",
@@ -82,6 +86,7 @@ __all__ = [
     "compare_environments",
     "compare_nested",
     "compare_runs",
+    "config_text",
     "data_history",
     "data_impact",
     "dataset_at",
@@ -92,6 +97,7 @@ __all__ = [
     "evaluation_title",
     "is_near",
     "is_telling",
+    "lightning_config",
     "lineage",
     "metric_title",
     "numbered",

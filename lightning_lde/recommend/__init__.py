@@ -3,18 +3,22 @@
 from ._evaluation import Difference, Evaluation, evaluate
 from ._evidence import Evidence, SimilarDataset
 from ._folds import families
+from ._gain import AggregationGain, GainStep, gain_of_aggregation
 from ._protocol import Prediction, Recommender, Session
 from ._reading import read_results
 from ._recommendation import Contrast, Proposal, Recommendation, recommend
 from ._simple import AverageRank, GreedyPortfolio, RandomChoice
 from ._table import ResultTable
+from ._warm_start import WarmStart, warm_start
 
 __all__ = [
+    "AggregationGain",
     "AverageRank",
     "Contrast",
     "Difference",
     "Evaluation",
     "Evidence",
+    "GainStep",
     "GreedyPortfolio",
     "Prediction",
     "Proposal",
@@ -24,8 +28,11 @@ __all__ = [
     "ResultTable",
     "Session",
     "SimilarDataset",
+    "WarmStart",
     "evaluate",
     "families",
+    "gain_of_aggregation",
     "read_results",
     "recommend",
+    "warm_start",
 ]

@@ -43,6 +43,7 @@ WORDS = {
     "correlate": ["LAKE"],
     "variability": ["LAKE", "loss"],
     "plan": ["LAKE", "--metric", "loss"],
+    "recommend": ["LAKE", "--metric", "episodes.accuracy", "--data-set", "set 0"],
     "report": ["LAKE", "--output", "PAGE"],
     "policy": ["LAKE"],
     "audit": ["LAKE"],
@@ -97,7 +98,7 @@ def lake(lake_path: Path) -> Path:
             Episode(
                 run_id=run.run_id, segment=0, episode_id=f"{task}", method="maml", dataset_id=f"d{number % 4}",
                 episode_seed=0, episode_index=task, classes=[0, 1], ways=2, shots=1, queries=1, loss=1.0,
-                accuracy=(number * 7 % 5) / 5 + task / 10,
+                inner_steps=5 + 5 * task, accuracy=(number * 7 % 5) / 5 + task / 10,
             )
             for task in range(2)
         ]  # fmt: skip

@@ -1,0 +1,125 @@
+"""What repetitions are worth to recommendations: learned from single runs, and from means over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lightning_lde.errors import DataError
+
+from ._evaluation import BASELINE, evaluate
+from ._protocol import Recommender
+from ._simple import AverageRank, RandomChoice
+from ._table import ResultTable
+
+STEPS = (1, 2, 3, 5, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GainStep:
+    """Mean regret on held-out data sets after some tries, in hundredths of each data set's range.
+
+    Attributes:
+        step: How many configurations were tried.
+        single: Learned from one run of each configuration and data set, mean over draws.
+        aggregated: Learned from means over repetitions.
+        gain: Single less aggregated: above 0, repetitions helped.
+        low: Lower bound of its 95 % interval, by the bootstrap over data sets.
+        high: Upper bound of it.
+        average_rank: Regret of the configuration that is best on average, learned from means.
+        random: Regret of configurations at random.
+    """
+
+    step: int
+    single: float
+    aggregated: float
+    gain: float
+    low: float
+    high: float
+    average_rank: float
+    random: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregationGain:
+    """The gain of aggregation, by leaving out one data set at a time.
+
+    Attributes:
+        steps: Figures after so many tries.
+        n_datasets: Data sets that were held out.
+        n_draws: Draws of single runs.
+        repetitions: Mean number of repetitions.
+        datasets: Gain on each data set after the first try.
+    """
+
+    steps: tuple[GainStep, ...]
+    n_datasets: int
+    n_draws: int
+    repetitions: float
+    datasets: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, ready for JSON."""
+        return asdict(self)
+
+
+def gain_of_aggregation(
+    table: ResultTable,
+    *,
+    recommender: Callable[[], Recommender] | None = None,
+    groups: Mapping[str, str] | None = None,
+    steps: Sequence[int] = STEPS,
+    draws: int = 10,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> AggregationGain:
+    """Recommend for each data set from the others, once from single runs and once from means, and compare the regret.
+
+    Regret is measured, and results of the held-out data set are told, by means over repetitions both times: only what
+    is learned from differs. The experiment is that of the paper that the lake is named after, with intervals.
+
+    Args:
+        table: One row for each run.
+        recommender: Makes what learns; by default the one that does best on held-out data sets.
+        groups: Group of each data set; related ones are held out together.
+        steps: Numbers of tries after which to look.
+        draws: How often single runs are drawn.
+        resamples: Resamples of data sets.
+        seed: Seed of draws and resamples.
+
+    Raises:
+        DataError: If no configuration was repeated, or no two data sets have results.
+    """
+    make = recommender or AverageRank
+    truth = table.aggregated()
+    if not (truth.n > 1).any():
+        raise DataError("no configuration was repeated on a data set: there is nothing to aggregate")
+    options: dict[str, Any] = {"groups": groups, "steps": tuple(steps), "truth": truth, "seed": seed}
+    whole = evaluate(truth, {"aggregated": make(), "random": RandomChoice(seed=seed)}, **options)
+    drawn = [evaluate(table.single(seed=seed + n), {"single": make()}, **options) for n in range(draws)]
+    single = np.mean([one.regret["single"] for one in drawn], axis=0)
+    gain = single - whole.regret["aggregated"]
+    order = np.random.default_rng(seed).integers(0, gain.shape[0], (resamples, gain.shape[0]))
+    low, high = np.percentile(gain[order].mean(axis=1), [2.5, 97.5], axis=0)
+    return AggregationGain(
+        steps=tuple(
+            GainStep(
+                step=step,
+                single=float(single[:, at].mean()),
+                aggregated=float(whole.regret["aggregated"][:, at].mean()),
+                gain=float(gain[:, at].mean()),
+                low=float(low[at]),
+                high=float(high[at]),
+                average_rank=float(whole.regret[BASELINE][:, at].mean()),
+                random=float(whole.regret["random"][:, at].mean()),
+            )
+            for at, step in enumerate(whole.steps)
+        ),
+        n_datasets=len(whole.datasets),
+        n_draws=draws,
+        repetitions=float(truth.n.mean()),
+        datasets=dict(zip(whole.datasets, gain[:, 0].tolist(), strict=True)),
+    )
