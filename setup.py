@@ -33,7 +33,7 @@ OTHER_TRACKERS = [
 OTHER_MAML = ["higher>=0.2.1"]
 
 EXTRAS = {
-    "bench": [*OTHER_TRACKERS, *OTHER_MAML, *DELTA, *S3_TEST_SERVER],
+    "bench": [*OTHER_TRACKERS, *OTHER_MAML, *DELTA, *OPTUNA, "pandas>=2.2", *S3_TEST_SERVER],
     "cli": COMMAND_LINE_EXAMPLE,
     "daft": DAFT,
     "dask": DASK,

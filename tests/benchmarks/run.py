@@ -13,11 +13,13 @@ import maml
 import manifests
 import objects
 import omniglot
+import recommend_lake
 import sampling
 import scale
 import startup
 import task2vec
 import training
+import warm_start
 
 QUICK = {
     capture: "--files 2000 --gigabytes 0.1 --rounds 1 --steps 100",
@@ -31,10 +33,12 @@ QUICK = {
     omniglot: "--minutes 0.1 --width 8",
     sampling: "--batches 2",
     task2vec: "--sets mnist emoji --tasks 1 --draws 128 --size 16",
+    recommend_lake: "--runs 2000 --rounds 1",
+    warm_start: "--data-sets 1 --seeds 1",
     scale: "--files 200 --absorbed 2000 --hot 100 --rounds 1",
 }
 
-NEED_PACKS = (omniglot, task2vec)
+NEED_PACKS = (omniglot, task2vec, warm_start)
 
 
 def main() -> None:

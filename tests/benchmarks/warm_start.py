@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="searches on each data set")
     parser.add_argument("--data-sets", type=int, help="only the first so many")
     options = parser.parse_args(arguments)
+    if not (bench.PACKS / FILE).exists():
+        bench.console.print(f"left out: it needs {FILE} below the folder that LDE_DATA_DIR names")
+        return
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     table = _table(bench.PACKS / FILE)
