@@ -16,7 +16,7 @@ from lightning_lde.cli._output import jsonable, text
 
 if TYPE_CHECKING:
     from lightning_lde.collecting import FolderWatch, WatchedBatch
-    from lightning_lde.diversity import MonitorReport
+    from lightning_lde.diversity import KindScore, MonitorReport
 
 PLATEAU = 3
 """Exit code where diversity has stopped growing and ``--until-plateau`` was given."""
@@ -44,6 +44,9 @@ _NAMED = 8
 @click.option(
     "--until-plateau", is_flag=True, help=f"End with exit code {PLATEAU} where diversity has stopped growing."
 )
+@click.option(
+    "--rank", "pool", type=click.Path(path_type=Path), help="Rank this folder's kinds by what they would add."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: each batch, and how things stand.")
 def watch(
     folder: Path,
@@ -57,6 +60,7 @@ def watch(
     expect: tuple[str, ...],
     every: timedelta,
     settle: timedelta,
+    pool: Path | None,
     *,
     once: bool,
     until_plateau: bool,
@@ -84,7 +88,7 @@ def watch(
             time.sleep(every.total_seconds())
     except KeyboardInterrupt:
         stopped = False
-    _print_end(watched, as_json=as_json)
+    _print_end(watched, () if pool is None else watched.rank(pool), as_json=as_json)
     watched.close()
     sys.exit(PLATEAU if stopped else 0)
 
@@ -115,10 +119,11 @@ def _print_batch(one: WatchedBatch, *, as_json: bool) -> None:
         click.echo(f"  {text(one.report.warnings[0])}")
 
 
-def _print_end(watched: FolderWatch, *, as_json: bool) -> None:
+def _print_end(watched: FolderWatch, ranked: tuple[KindScore, ...], *, as_json: bool) -> None:
     report, waiting, refused = watched.report(), watched.waiting, watched.state.refused()
     if as_json:
-        _print_json({"kind": "end", **_facts(report), "waiting_for_batch": waiting, "refused_files": refused})
+        facts = {**_facts(report), "waiting_for_batch": waiting, "refused_files": refused}
+        _print_json({"kind": "end", **facts, **({"ranked": [vars(one) for one in ranked]} if ranked else {})})
         return
     click.echo(f"{report.batches} batches, {_figures(report)}")
     click.echo(f"{waiting} images wait for a full batch, {report.copies} were copies, {refused} files cannot be read")
@@ -129,6 +134,12 @@ def _print_end(watched: FolderWatch, *, as_json: bool) -> None:
         click.echo(f"classes, the rarest first: {listed}{more}")
     for warning in report.warnings:
         click.echo(text(warning))
+    for one in ranked:
+        newness = "new" if one.new else "known"
+        click.echo(
+            f"would add {one.gain:+.4f}: {text(str(one.label))} ({one.images} images, {newness}, p {one.p:.2g}, "
+            f"distance {one.distance:.4g})"
+        )
 
 
 def _figures(report: MonitorReport) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ from lightning_lde.collecting._reading import ReadSample, read_file
 from lightning_lde.collecting._state import StoredSample, WatchState
 from lightning_lde.collecting._stored_probe import ProbeOfState
 from lightning_lde.collecting._watch import BatchWatch, as_floats
-from lightning_lde.diversity import DiversityMonitor, MonitorReport, MonitorUpdate
+from lightning_lde.diversity import DiversityMonitor, KindScore, MonitorReport, MonitorUpdate
 from lightning_lde.errors import ConfigurationError, DataError
 
 _FIRST_LOOK = 256
@@ -105,6 +107,31 @@ class FolderWatch:
         """Let go of the state."""
         self.state.close()
 
+    def rank(self, folder: str | os.PathLike[str]) -> tuple[KindScore, ...]:
+        """Say which kinds of another folder would add most; nothing of it is taken or kept.
+
+        Args:
+            folder: A folder of the same form; its images are read and embedded at each call.
+
+        Returns:
+            Scores, the largest gain first.
+
+        Raises:
+            DataError: If it cannot be read, or nothing was taken from the watched folder yet.
+        """
+        root = os.fsencode(folder)
+        try:
+            files = find_files(root, self._tell_once)
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read ({error.strerror}): give a folder of candidates.") from error
+        features: list[FloatArray] = []
+        labels: list[str | None] = []
+        candidates = (sample for file in files for sample in self._candidates(root, file))
+        while portion := list(itertools.islice(candidates, self._batch)):
+            features.append(self._probe.features(torch.stack([as_floats(one.pixels) for one in portion])))
+            labels += [one.label for one in portion]
+        return self._watch.rank(np.concatenate(features), labels) if features else ()
+
     def look(self) -> Iterator[WatchedBatch]:
         """Take what is new; a folder that is away, and files that cannot be read, are told of and left out.
 
@@ -119,6 +146,12 @@ class FolderWatch:
             self._store(samples, done)
             yield from self._full_batches()
         yield from self._full_batches()
+
+    def _candidates(self, root: bytes, file: FoundFile) -> Iterator[ReadSample]:
+        try:
+            yield from read_file(root, file, size=self._size)
+        except DataError as error:
+            self._tell_once(str(error))
 
     def _new_files(self) -> list[FoundFile]:
         try:

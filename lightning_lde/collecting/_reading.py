@@ -56,9 +56,7 @@ def read_file(folder: bytes, file: FoundFile, *, size: int) -> Iterator[ReadSamp
                 content = hashlib.blake2b(pixels.numpy().tobytes(), digest_size=16).digest()
                 yield ReadSample(pixels, content, labels[start + row])
     except Exception as error:  # what readers raise at hostile bytes has no common class
-        raise DataError(
-            f"{file.name} cannot be read ({_first_line(error)}); it is left out until it changes"
-        ) from error
+        raise DataError(f"{file.name} cannot be read ({_reason(error)}); it is left out until it changes") from error
 
 
 def _contents(path: Path, file: FoundFile) -> tuple[Tensor, list[str | None]]:
@@ -112,5 +110,7 @@ def _channels(images: Tensor) -> Tensor:
     return images
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _reason(error: BaseException) -> str:
+    # What a reader of this package says begins with the file's name, which stands there already.
+    first = error.__cause__ or error
+    return next(iter(str(first).splitlines()), type(first).__name__)

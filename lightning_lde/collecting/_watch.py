@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_lde.collecting._batches import Samples, samples_of
 from lightning_lde.collecting._clusters import OUTSIDE, Clusters, FloatArray
 from lightning_lde.collecting._probes import random_probe
-from lightning_lde.diversity import DiversityMonitor, MonitorReport, MonitorUpdate, Probe
+from lightning_lde.diversity import DiversityMonitor, KindScore, MonitorReport, MonitorUpdate, Probe
 from lightning_lde.errors import DataError
 
 _ENOUGH_FOR_CLUSTERS = 8
@@ -91,6 +91,21 @@ class BatchWatch:
             groups: What each was taken from, (N,); None where they are independent.
         """
         return self.monitor.add(features, self._labels(features, labels), groups=groups)
+
+    def rank(self, features: FloatArray, labels: Any) -> tuple[KindScore, ...]:
+        """Say which kinds of candidates would add most, without taking them.
+
+        Args:
+            features: Features of the candidates, (N, D).
+            labels: Kind of each, (N,); None, or None for some, for the clusters of the data so far.
+
+        Returns:
+            Scores, the largest gain first.
+
+        Raises:
+            DataError: If the features are unfit, or nothing was taken yet.
+        """
+        return self.monitor.rank(features, self._labels(features, labels))
 
     def report(self) -> MonitorReport:
         """How diverse the data are so far."""

@@ -283,6 +283,25 @@ def test_a_state_is_for_one_watch_one_probe_and_one_size(folder: Path, tmp_path:
         FolderWatch(folder, state=tmp_path / "new", probe="nothing.pth")
 
 
+def test_another_folder_is_ranked_by_what_it_would_add_and_not_taken(folder: Path, tmp_path: Path) -> None:
+    collector = Collector(folder)
+    for digit in (0, 0, 0, 1):
+        collector.put(digit)
+    collector.folder = tmp_path / "pool"
+    for digit in (0, 1, 6):
+        collector.put(digit)
+    (tmp_path / "pool" / "broken.png").write_bytes(b"no image")
+    code, lines, errors = run(folder, "--once", "--rank", tmp_path / "pool")
+    assert (code, lines[-1]["images"]) == (0, 64)
+    ranked = lines[-1]["ranked"]
+    assert [one["label"] for one in ranked] == ["digit 6", "digit 1", "digit 0"]
+    assert [one["new"] for one in ranked] == [True, False, False]
+    assert ranked[-1]["gain"] < 0 < ranked[0]["gain"]
+    assert errors.count("broken.png cannot be read") == 1
+    code, lines, _ = run(folder, "--once")
+    assert (lines[-1]["images"], lines[-1]["refused_files"], "ranked" in lines[-1]) == (64, 0, False)
+
+
 def test_lines_for_people(folder: Path) -> None:
     collector = Collector(folder)
     for digit in range(3):
@@ -307,13 +326,12 @@ def test_killed_at_any_instant_it_goes_on_and_ends_as_if_it_had_not_been(folder:
         sys.executable, "-m", "lightning_lde.cli", "diversity", "watch", str(folder), "--state", str(tmp_path / "cut"),
         "--batch", "16", "--size", "16", "--settle", "0", "--every", "1s",
     ]  # fmt: skip
-    for wanted in (1, 9, 17):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        for _ in range(min(wanted, 8)):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    for wanted in (1, 9, 3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(wanted):
+                assert process.stdout.readline().startswith("batch")
+            process.send_signal(signal.SIGKILL)
     assert look(folder, state=tmp_path / "cut")[1] == whole
 
 
