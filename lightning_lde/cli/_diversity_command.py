@@ -112,7 +112,7 @@ def diversity_row(one: DatasetDiversity) -> dict[str, Any]:
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
     """The columns that people compare, with as many digits as mean something."""
-    shown = ("with_noise", "noise", "cosine", "standardised", "effective", "vendi", "mean_features", "complexity")
+    shown = ("noise", "cosine", "standardised", "effective", "vendi", "mean_features", "complexity")
     return {
         "data set": row["dataset"],
         "diversity": _digits(row["diversity"]),

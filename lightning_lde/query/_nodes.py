@@ -63,7 +63,7 @@ _QUERIES = {
                max(score) as score, any_value(tier) as tier
         from artifacts where list_contains($1, object_id) group by object_id""",
     "embeddings": """
-        select dataset_config_id || '/' || probe_id as id, any_value(method) as method,
+        select dataset_config_id || '/' || probe_id as id, min(method) as method,
                count(distinct (task_seed, task_index)) as tasks
         from embeddings where list_contains($1, dataset_config_id || '/' || probe_id) group by all""",
     "probe": """

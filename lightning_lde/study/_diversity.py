@@ -84,7 +84,7 @@ def measure_diversity(
     if is_main:
         for one in found:
             _store_coefficient(lake, facts[one.dataset_id], one, project)
-    add_links(lake, found, project=project, probe_run_id=probe_run_id)
+    add_links(lake, found, project=project, probe_run_id=probe_run_id, is_borne=is_main)
     return found
 
 

@@ -13,7 +13,9 @@ _Key = tuple[str, str]
 _Edge = tuple[_Key, str, _Key]
 
 
-def add_links(lake: Lake, found: Sequence[DatasetDiversity], *, project: str, probe_run_id: str | None) -> None:
+def add_links(
+    lake: Lake, found: Sequence[DatasetDiversity], *, project: str, probe_run_id: str | None, is_borne: bool
+) -> None:
     """Say what figures came from: the tasks, the probe, the run that trained it, and what that was trained on.
 
     Args:
@@ -21,8 +23,9 @@ def add_links(lake: Lake, found: Sequence[DatasetDiversity], *, project: str, pr
         found: Figures of one probe; links that the lake has are not written again.
         project: The project.
         probe_run_id: The run that trained the probe, None where none did.
+        is_borne: Whether the data sets bear these figures; others are not in the lake, only their embeddings are.
     """
-    edges = [edge for one in found for edge in _of_figure(one)]
+    edges = [edge for one in found for edge in _of_figure(one)] if is_borne else []
     if found and probe_run_id is not None:
         edges.append((("run", probe_run_id), Relation.PRODUCED, ("probe", found[0].probe_id)))
         parts = [one.dataset_id for one in found]

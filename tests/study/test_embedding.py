@@ -75,7 +75,11 @@ def test_other_images_or_another_probe_are_measured_beside_it(measured: Lake) ->
     assert before.items() <= with_images.items() <= with_probe.items()
     assert len(with_images) - len(before) == len(with_probe) - len(with_images) == 3 * ROWS_PER_TASK
     assert {key[1] for key in with_probe.keys() - with_images.keys()} == {other.probe_id}
-    # The data sets bear the figures of the main probe.
+    # The data sets bear the figures of the main probe, and only these have a lineage.
+    origins = measured.sql(
+        "select distinct target_id from links where source_kind = 'diversity' and target_kind = 'probe'"
+    )
+    assert origins.column("target_id").to_pylist() == [PROBE.probe_id]
     rows = measured.sql("select distinct diversity_probe_id as id from stored.datasets where diversity is not null")
     assert rows.to_pylist() == [{"id": PROBE.probe_id}]
 
