@@ -13,6 +13,7 @@ import numpy as np
 from lightning_lde.errors import ConfigurationError, DataError
 
 from ._folds import fold_numbers
+from ._held_out import HeldOut, held_out_rows, regret_curve
 from ._protocol import Recommender, Session
 from ._simple import AverageRank
 from ._table import FloatArray, ResultTable
@@ -161,7 +162,7 @@ def evaluate(
         raise ConfigurationError(f"steps are {list(steps)}, expected numbers of recommendations from 1 on.")
     asked = {**({} if BASELINE in recommenders else {BASELINE: AverageRank()}), **recommenders}
     fold = fold_numbers(table, folds, groups, seed=seed)
-    rows = _held_out_rows((truth or table).aggregated(), min_range)
+    rows = held_out_rows((truth or table).aggregated(), min_range)
     if not rows:
         raise DataError("no data set has results that differ; nothing can be evaluated.")
     notes: dict[str, _Notes] = {name: _Notes() for name in asked}
@@ -195,29 +196,6 @@ class _Notes:
     chosen: list[str] = dataclasses.field(default_factory=list)
 
 
-@dataclasses.dataclass(frozen=True)
-class HeldOut:
-    """Results of one data set: ids and values, and the same as scores from 0 (worst) to 1 (best)."""
-
-    ids: tuple[str, ...]
-    values: FloatArray
-    scores: FloatArray
-    sign: float
-
-
-def _held_out_rows(cells: ResultTable, min_range: float) -> dict[str, HeldOut]:
-    found = {}
-    sign = 1.0 if cells.maximize else -1.0
-    for number, name in enumerate(cells.datasets):
-        here = cells.dataset_index == number
-        values = cells.mean[here]
-        if values.size > 1 and np.ptp(values) > max(min_range, 0.0):
-            ids = tuple(cells.configurations[i] for i in cells.configuration_index[here])
-            turned = sign * values
-            found[name] = HeldOut(ids, values, (turned - turned.min()) / np.ptp(turned), sign)
-    return found
-
-
 def _run_fold(
     recommender: Recommender,
     learned_from: ResultTable,
@@ -240,19 +218,6 @@ def _run_fold(
         found = regret_curve(session, row, max(steps))
         notes.ask_s.append((time.perf_counter() - began) / min(max(steps), row.values.size))
         notes.regret.append(100.0 * found[np.array(steps) - 1])
-
-
-def regret_curve(session: Session, row: HeldOut, length: int) -> FloatArray:
-    """Regret after each of the first recommendations, from 0 to 1, shape (length,)."""
-    place = {name: number for number, name in enumerate(row.ids)}
-    reached = np.zeros(length)
-    best = 0.0
-    for step in range(length):
-        for name in session.ask():
-            best = max(best, float(row.scores[place[name]]))
-            session.tell(name, float(row.values[place[name]]))
-        reached[step] = best
-    return 1.0 - reached
 
 
 def ndcg_at_10(session: Session, row: HeldOut) -> float:

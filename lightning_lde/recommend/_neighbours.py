@@ -37,11 +37,15 @@ class DescriptorSpace:
         numbers = np.array([np.nan if value is None else value for value in given], dtype=np.float64)
         return np.where(np.isfinite(numbers), numbers, self._medians)
 
+    def rank(self, descriptors: Mapping[str, float | None] | None) -> FloatArray:
+        """The same as ranks among the known data sets, from 0 to 1, shape (names,)."""
+        return self._rank(self.values(descriptors))
+
     def distances(self, descriptors: Mapping[str, float | None] | None) -> FloatArray:
         """Mean difference of ranks to each known data set, from 0 to 1, shape (data sets,); nan without descriptors."""
         if not self.names or not descriptors:
             return np.full(len(self.known), np.nan)
-        return np.asarray(np.abs(self.ranks - self._rank(self.values(descriptors))).mean(axis=1))
+        return np.asarray(np.abs(self.ranks - self.rank(descriptors)).mean(axis=1))
 
     def _rank(self, row: FloatArray) -> FloatArray:
         below = (self._sorted < row).sum(axis=0)

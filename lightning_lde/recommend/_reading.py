@@ -14,6 +14,8 @@ from lightning_lde.errors import DataError
 
 from ._table import ResultTable
 
+_KINDS = (".csv", ".tsv", ".parquet")
+
 Columns = dict[str, list[Any]]
 
 
@@ -115,7 +117,8 @@ def _content(path: Path) -> tuple[str, bytes]:
         members = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
         if len(members) != 1:
             raise DataError(f"{path} holds {len(members)} files, expected one; unpack it and pass the one you mean.")
-        return members[0], archive.read(members[0])
+        inside = members[0]
+        return (inside if Path(inside).suffix in _KINDS else path.stem), archive.read(inside)
 
 
 def _numbers(columns: Columns, name: str | None) -> list[Any] | None:

@@ -11,10 +11,10 @@ from scipy import stats
 
 from lightning_lde.errors import ConfigurationError
 
+from ._chosen import ChosenByHoldout
 from ._evidence import Evidence, SimilarDataset, evidence_for, similar_datasets
 from ._importance import setting_importance
 from ._protocol import Prediction, Recommender
-from ._simple import AverageRank
 from ._table import ResultTable
 
 
@@ -126,9 +126,11 @@ def recommend(
         >>> table = ResultTable.from_columns(
         ...     dataset=["a", "a", "b", "b"], configuration=["x", "y"] * 2, metric=[0.7, 0.8, 0.5, 0.7]
         ... )
-        >>> found = recommend(table, k=1, recommender=AverageRank())
+        >>> found = recommend(table, k=1)
         >>> found.proposals[0].configuration, found.proposals[0].n_datasets
         ('y', 2)
+        >>> found.reason
+        '2 different data sets are too few to compare recommenders on; at least 4 are needed.'
     """
     if not 0.0 < confidence < 1.0:
         raise ConfigurationError(f"confidence is {confidence}, expected a fraction between 0 and 1, such as 0.95.")
@@ -160,7 +162,7 @@ def recommend(
 
 
 def _default() -> Recommender:
-    return AverageRank()
+    return ChosenByHoldout()
 
 
 def _proposal(

@@ -80,6 +80,10 @@ class FixedOrder:
         self._ledger, self._order = ledger, order
         self._mean, self._sd, self._scores = mean, sd, scores
 
+    def expecting(self, mean: FloatArray, sd: FloatArray) -> FixedOrder:
+        """The same order with other expectations."""
+        return FixedOrder(self._ledger, order=self._order, mean=mean, sd=sd, scores=self._scores)
+
     def ask(self, k: int = 1) -> list[str]:
         """The next k configurations to try, best first."""
         at_least_one(k)

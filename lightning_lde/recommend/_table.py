@@ -17,6 +17,7 @@ from lightning_lde.errors import ConfigurationError, DataError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 Settings = Mapping[str, Any]
 Descriptors = Mapping[str, float | None]
 

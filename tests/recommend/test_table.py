@@ -145,7 +145,7 @@ def written(path: Path) -> Path:
         path.write_bytes(gzip.compress(content))
     elif path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(plain.name, content)
+            archive.writestr("data" if plain.suffix == ".csv" else plain.name, content)
     else:
         path.write_bytes(content)
     return path

@@ -1,0 +1,180 @@
+"""A normal prior over configurations from past data sets, updated by what is told; expected improvement decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lightning_lde.errors import ConfigurationError
+
+from ._experience import Experience, experience_of
+from ._factors import factor_model
+from ._gaussian import GaussianPosterior
+from ._protocol import Prediction
+from ._sessions import Ledger, at_least_one
+from ._table import FloatArray, IntArray, ResultTable
+from ._trees import DescribedMean, DescribedScores
+
+_SCALES = 7
+_SPARSE = 0.5
+_SPARSE_RANK = 5
+_LEAST_VARIANCE = 1e-4
+
+
+class EmpiricalBayes:
+    """Takes the scores of a new data set for one more draw from what past data sets have shown.
+
+    Mean and covariance over configurations are those of past data sets: the covariance by Ledoit and Wolf's shrinkage
+    where most cells were tried, by factors where few were. With ``descriptors`` the mean is what extra trees expect of
+    the data set, pulled towards the average, and the covariance is that of what they leave. Location and scale of the
+    new data set are unknown, with priors from the past ones. The first proposal is the highest mean, each further one
+    the largest expected improvement. Several at once are proposed as if each before had reached its expectation.
+
+    Args:
+        descriptors: Whether to use descriptors where there are some.
+        improvement: Whether to propose by expected improvement; else by the highest mean.
+        seed: Seed of the trees.
+
+    Source: Ledoit and Wolf (2004), J. Multivariate Analysis 88, 365-411; Wang et al. (2024), Pre-trained Gaussian
+    processes for Bayesian optimization, JMLR 25 (a prior from past tasks).
+    """
+
+    def __init__(self, *, descriptors: bool = True, improvement: bool = True, seed: int = 0) -> None:
+        self.descriptors, self.improvement, self.seed = descriptors, improvement, seed
+        self._experience: Experience | None = None
+
+    def fit(self, table: ResultTable) -> EmpiricalBayes:
+        """Learn the prior."""
+        return self.learn(experience_of(table))
+
+    def learn(self, experience: Experience) -> EmpiricalBayes:
+        """Learn the prior from experience."""
+        self._experience = experience
+        self._means = DescribedScores(experience, descriptors=self.descriptors, seed=self.seed)
+        self._whole: dict[bool, tuple[FloatArray, FloatArray]] = {}
+        return self
+
+    def start(
+        self, descriptors: Mapping[str, float | None] | None = None, *, candidates: Sequence[str] | None = None
+    ) -> GaussianSession:
+        """Begin with a data set."""
+        if self._experience is None:
+            raise ConfigurationError("the recommender has learned nothing; call fit(table) first.")
+        ledger = Ledger(self._experience.table, candidates)
+        known = dict(descriptors or {}) if self.descriptors else {}
+        expected = self._means.expect(ledger.columns, known)
+        factors, own = self._covariance(ledger.columns, expected, known)
+        prior = (expected.mean, factors, own)
+        return GaussianSession.over(self._experience, ledger, prior, improvement=self.improvement)
+
+    def _covariance(
+        self, columns: IntArray, expected: DescribedMean, known: Mapping[str, float | None]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Covariance of the candidates; it is the same for each data set, and estimated once where that is possible."""
+        experience = self._experience
+        if experience is None or not experience.shares_configurations:
+            return covariance(expected.residuals)
+        kind = bool(known)
+        if kind not in self._whole:
+            everything = np.arange(len(experience.table.configurations))
+            residuals = self._means.expect(everything, known).residuals
+            gaps = ~np.isfinite(experience.observed(everything))
+            self._whole[kind] = covariance(residuals, gaps=gaps)
+        factors, own = self._whole[kind]
+        return factors[:, columns], own[columns]
+
+
+def covariance(residuals: FloatArray, *, gaps: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
+    """Covariance of columns over rows as ``factors.T @ factors`` and a variance of each column's own.
+
+    Args:
+        residuals: Rows with mean about zero, shape (rows, columns).
+        gaps: Where residuals were filled and not observed, same shape.
+    """
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    if gaps is not None and gaps.mean() > _SPARSE and len(residuals) > 2:
+        model = factor_model(np.where(gaps, np.nan, residuals), rank=_SPARSE_RANK)
+        return model.loadings, np.full(residuals.shape[1], model.noise)
+    if len(residuals) < 2 or residuals.shape[1] < 2:
+        return np.zeros((1, residuals.shape[1])), np.full(residuals.shape[1], max(float(residuals.var()), 0.05))
+    shrinkage = float(ledoit_wolf_shrinkage(residuals, assume_centered=True))
+    own = max(shrinkage * float((residuals**2).mean()), _LEAST_VARIANCE)
+    return np.sqrt((1.0 - shrinkage) / len(residuals)) * residuals, np.full(residuals.shape[1], own)
+
+
+class GaussianSession:
+    """A session that learns from what is told.
+
+    Args:
+        ledger: Candidates.
+        posterior: What is expected of them.
+        noise: Variance of a told score by repetition.
+        improvement: Whether to propose by expected improvement once something was told.
+    """
+
+    def __init__(self, ledger: Ledger, posterior: GaussianPosterior, *, noise: float, improvement: bool) -> None:
+        self._ledger, self._posterior = ledger, posterior
+        self._noise, self._improvement = noise, improvement
+
+    @classmethod
+    def over(
+        cls,
+        experience: Experience,
+        ledger: Ledger,
+        prior: tuple[FloatArray, FloatArray, FloatArray],
+        *,
+        improvement: bool,
+    ) -> GaussianSession:
+        """A session whose location, scale and noise are like those of past data sets.
+
+        Args:
+            experience: Past results.
+            ledger: Candidates.
+            prior: Mean, factors and own variance of the candidates' scores, as [GaussianPosterior][] takes them.
+            improvement: Whether to propose by expected improvement once something was told.
+        """
+        scores = experience.scores
+        noise = scores.noise[np.isfinite(scores.noise)]
+        variance = float(scores.location.var()) + float((scores.scale**2).mean()) / 100.0
+        posterior = GaussianPosterior(
+            *prior,
+            location=(float(scores.location.mean()), variance),
+            scales=np.quantile(scores.scale, (np.arange(_SCALES) + 0.5) / _SCALES),
+            weights=np.full(_SCALES, 1.0 / _SCALES),
+        )
+        return cls(ledger, posterior, noise=float(noise.mean()) if noise.size else 0.0, improvement=improvement)
+
+    def ask(self, k: int = 1) -> list[str]:
+        """The next k configurations to try, best first."""
+        at_least_one(k)
+        posterior, values = self._posterior, list(self._ledger.values)
+        untried = self._ledger.untried()
+        chosen: list[int] = []
+        while len(chosen) < min(k, untried.size):
+            utility = self._utility(posterior, values)
+            utility[self._ledger.tried] = -np.inf
+            utility[chosen] = -np.inf
+            place = int(utility.argmax())
+            chosen.append(place)
+            if len(chosen) < k:
+                posterior = posterior.copy() if posterior is self._posterior else posterior
+                values.append(float(posterior.metric()[0][place]))
+                posterior.tell(place, values[-1], noise=self._noise)
+        return [self._ledger.candidates[place] for place in chosen]
+
+    def tell(self, configuration: str, value: float) -> None:
+        """Take in what a configuration reached; nan for one that failed."""
+        if self._ledger.note(configuration, value):
+            self._posterior.tell(self._ledger.places[-1], self._ledger.values[-1], noise=self._noise)
+
+    def predict(self) -> Prediction:
+        """What each candidate is expected to reach."""
+        return self._ledger.prediction(*self._posterior.metric())
+
+    def _utility(self, posterior: GaussianPosterior, values: list[float]) -> FloatArray:
+        if not values or not self._improvement:
+            return posterior.metric()[0]
+        gain = posterior.expected_improvement(max(values))
+        return gain if gain.max() > 0.0 else posterior.metric()[0]

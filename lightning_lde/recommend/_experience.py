@@ -1,0 +1,172 @@
+"""What past data sets say about any set of candidates: a matrix of scores without gaps, however it was filled."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from ._encoding import encode_settings
+from ._factors import fill_gaps
+from ._scores import ScoreMatrix, score_matrix
+from ._table import BoolArray, FloatArray, IntArray, ResultTable
+
+_SURFACE_TREES = 50
+_SURFACE_ROWS = 1000
+_SHARED = 0.5
+
+
+class Experience(Protocol):
+    """Scores of past data sets for chosen configurations, and their descriptors."""
+
+    @property
+    def table(self) -> ResultTable:
+        """The results behind it."""
+        ...
+
+    @property
+    def scores(self) -> ScoreMatrix:
+        """Scores with gaps, with the location and scale of each data set."""
+        ...
+
+    @property
+    def shares_configurations(self) -> bool:
+        """Whether most configurations were tried on several data sets."""
+        ...
+
+    def observed(self, columns: IntArray) -> FloatArray:
+        """Scores, shape (data sets, columns); nan where nothing is known."""
+        ...
+
+    def filled(self, columns: IntArray) -> FloatArray:
+        """Scores with expectations in the gaps, shape (data sets, columns)."""
+        ...
+
+    def without(self, datasets: set[str]) -> Experience:
+        """The same, as if some data sets had never been seen."""
+        ...
+
+
+def experience_of(table: ResultTable) -> Experience:
+    """Read a table as experience.
+
+    Where most configurations were tried on one data set only, as in a random search of each data set's own, extra
+    trees over the settings say for each data set what it would have given; otherwise gaps are filled from what data
+    sets have in common.
+    """
+    table = _varying(table)
+    scores = score_matrix(table)
+    tried = np.isfinite(scores.values).sum(axis=0)
+    shared = (tried > 1).sum() >= _SHARED * (tried > 0).sum()
+    if shared or not any(table.settings):
+        return MatrixExperience(table, scores)
+    return SurfaceExperience(table, scores, _surfaces(table, scores.values))
+
+
+def _varying(table: ResultTable) -> ResultTable:
+    """The table without data sets whose results are all the same: they say nothing about configurations."""
+    low, high = np.full(len(table.datasets), np.inf), np.full(len(table.datasets), -np.inf)
+    np.minimum.at(low, table.dataset_index, table.mean)
+    np.maximum.at(high, table.dataset_index, table.mean)
+    kept = {name for name, varies in zip(table.datasets, high > low, strict=True) if varies}
+    return table.for_datasets(kept) if kept and len(kept) < len(table.datasets) else table
+
+
+class MatrixExperience:
+    """Experience with configurations that data sets share.
+
+    Args:
+        table: Past results.
+        scores: The same as scores.
+    """
+
+    shares_configurations = True
+
+    def __init__(self, table: ResultTable, scores: ScoreMatrix) -> None:
+        self.table, self.scores = table, scores
+        self._filled: FloatArray | None = None
+
+    def observed(self, columns: IntArray) -> FloatArray:
+        """Scores with gaps."""
+        return self.scores.values[:, columns]
+
+    def filled(self, columns: IntArray) -> FloatArray:
+        """Scores, gaps filled from what data sets have in common."""
+        if self._filled is None:
+            self._filled = fill_gaps(self.scores.values)
+        return self._filled[:, columns]
+
+    def without(self, datasets: set[str]) -> MatrixExperience:
+        """The same without some data sets; gaps are filled anew."""
+        kept = kept_rows(self.table, datasets)
+        return MatrixExperience(
+            self.table.for_datasets(set(self.table.datasets) - datasets), rows_of(self.scores, kept)
+        )
+
+
+Surface = Callable[[FloatArray], FloatArray]
+
+
+class SurfaceExperience:
+    """Experience where each data set tried configurations of its own.
+
+    Args:
+        table: Past results.
+        scores: The same as scores.
+        surfaces: For each data set, what it expects of encoded settings.
+    """
+
+    shares_configurations = False
+
+    def __init__(self, table: ResultTable, scores: ScoreMatrix, surfaces: tuple[Surface, ...]) -> None:
+        self.table, self.scores, self._surfaces = table, scores, surfaces
+        self._encoded = _encoded(table)
+
+    def observed(self, columns: IntArray) -> FloatArray:
+        """Scores as the surfaces expect them: none is without an expectation."""
+        return self.filled(columns)
+
+    def filled(self, columns: IntArray) -> FloatArray:
+        """Scores as measured where they were, else as the surfaces expect them."""
+        values = self.scores.values[:, columns]
+        expected = np.stack([surface(self._encoded[columns]) for surface in self._surfaces])
+        return np.where(np.isfinite(values), values, expected)
+
+    def without(self, datasets: set[str]) -> SurfaceExperience:
+        """The same without some data sets; each surface knows one data set only."""
+        kept = kept_rows(self.table, datasets)
+        table = self.table.for_datasets(set(self.table.datasets) - datasets)
+        surfaces = tuple(surface for surface, keep in zip(self._surfaces, kept, strict=True) if keep)
+        return SurfaceExperience(table, rows_of(self.scores, kept), surfaces)
+
+
+def kept_rows(table: ResultTable, datasets: set[str]) -> BoolArray:
+    """Which data sets stay when some are left out, shape (data sets,)."""
+    return np.array([name not in datasets for name in table.datasets], dtype=bool)
+
+
+def rows_of(scores: ScoreMatrix, kept: BoolArray) -> ScoreMatrix:
+    """Some rows of a matrix of scores."""
+    fields = {one.name: getattr(scores, one.name)[kept] for one in dataclasses.fields(scores)}
+    return ScoreMatrix(**fields)
+
+
+def _encoded(table: ResultTable) -> FloatArray:
+    return encode_settings(table.settings).matrix
+
+
+def _surfaces(table: ResultTable, values: FloatArray) -> tuple[Surface, ...]:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    encoded = _encoded(table)
+    rng = np.random.default_rng(0)
+    found: list[Surface] = []
+    for row in values:
+        tried = np.flatnonzero(np.isfinite(row))
+        if tried.size > _SURFACE_ROWS:
+            tried = rng.choice(tried, _SURFACE_ROWS, replace=False)
+        trees = ExtraTreesRegressor(n_estimators=_SURFACE_TREES, min_samples_leaf=2, random_state=0)
+        found.append(trees.fit(encoded[tried], row[tried]).predict)
+    return tuple(found)

@@ -1,0 +1,123 @@
+"""Recommenders on public tables of results, data sets held out: regret, intervals over data sets, and time.
+
+    python tests/benchmarks/recommend.py [TABLE…] [--json docs/results/recommend.json]
+
+The tables are read from $LDE_DATA_DIR/recommend; they are not part of this repository (docs/recommend.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lightning_lde.recommend import (
+    AverageRank,
+    ChosenByHoldout,
+    EmpiricalBayes,
+    GreedyPortfolio,
+    MatrixFactorisation,
+    NearestDatasets,
+    RandomChoice,
+    Recommender,
+    ResultTable,
+    SurrogateAcrossDatasets,
+    evaluate,
+    families,
+)
+
+ROOT = Path(__file__).parents[2]
+XGBOOST = ["log2_min_child_weight", "subsample", "colsample_bytree", "log2_gamma", "log2_lambda", "eta"]
+DEEPAR = ["num_layers", "num_cells", "dropout_rate_log", "learning_rate_log", "num_batches_per_epoch_log"]
+
+
+def pmlb(folder: Path) -> ResultTable:
+    """Balanced accuracy of 665 scikit-learn pipelines on 164 data sets, 45 descriptors."""
+    return ResultTable.from_file(
+        folder / "pmlb_results.tsv.gz",
+        metric="bal_accuracy",
+        settings=["algorithm", "parameters"],
+        descriptors=folder / "pmlb_metafeatures.csv.gz",
+    )
+
+
+def xgboost(folder: Path) -> ResultTable:
+    """Error of 5,000 random configurations of XGBoost on each of 10 data sets, no descriptor."""
+    settings = [f"hp_{name}" for name in (*XGBOOST, "max_depth_index", "log2_alpha")]
+    path = folder / "xgboost_hpo.csv.zip"
+    return ResultTable.from_file(path, dataset="task", metric="metric_error", settings=settings, maximize=False)
+
+
+def deepar(folder: Path) -> ResultTable:
+    """CRPS of some 228 configurations of DeepAR on each of 11 data sets, one descriptor."""
+    return ResultTable.from_file(
+        folder / "deepar_hpo.csv.zip",
+        dataset="task",
+        metric="metric_CRPS",
+        settings=[f"hp_{name}" for name in (*DEEPAR, "context_length_ratio_log")],
+        descriptors=["dataset_prediction_length"],
+        maximize=False,
+    )
+
+
+console = Console(soft_wrap=True, highlight=False)
+TABLES = {"pmlb": pmlb, "xgboost": xgboost, "deepar": deepar}
+
+
+def recommenders() -> dict[str, Recommender]:
+    """All, by the names of the results."""
+    return {
+        "random": RandomChoice(),
+        "average rank": AverageRank(),
+        "greedy portfolio": GreedyPortfolio(),
+        "nearest data sets": NearestDatasets(),
+        "matrix factorisation": MatrixFactorisation(),
+        "extra trees": SurrogateAcrossDatasets(),
+        "empirical Bayes": EmpiricalBayes(descriptors=False),
+        "empirical Bayes with descriptors": EmpiricalBayes(),
+        "chosen by hold-out": ChosenByHoldout(),
+    }
+
+
+def measure(name: str, table: ResultTable) -> dict[str, Any]:
+    """Hold out families of PMLB in ten folds; of the others each data set."""
+    began = time.process_time()
+    if name == "pmlb":
+        found = evaluate(table, recommenders(), folds=10, groups=families(table), min_range=0.01)
+    else:
+        found = evaluate(table, recommenders())
+    return {**found.to_dict(), "processor_s": round(time.process_time() - began, 1)}
+
+
+def main() -> None:
+    """Measure, print, and keep what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=list(TABLES))
+    parser.add_argument("--json", type=Path, help="file whose entries of these tables are replaced")
+    options = parser.parse_args()
+    folder = Path(os.environ.get("LDE_DATA_DIR", ROOT / "shared" / "data")) / "recommend"
+    for name in options.tables:
+        found = measure(name, TABLES[name](folder))
+        console.print(
+            f"\n{name}: {found['n_datasets']} data sets, {found['n_groups']} families, {found['processor_s']} s"
+        )
+        for recommender, row in found["recommenders"].items():
+            regrets = " ".join(f"{value:6.2f}" for value in row["regret_mean"].values())
+            console.print(
+                f"{recommender:34}{regrets}  NDCG@10 {row['ndcg_at_10']:.3f}  {', '.join(sorted(set(row.get('chosen', ()))))}"
+            )
+        for one in found["against_average_rank"]:
+            if one["recommender"] == "chosen by hold-out":
+                console.print(f"  @{one['step']}: {one['mean']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]")
+        if options.json is not None:
+            kept = json.loads(options.json.read_text()) if options.json.exists() else {}
+            options.json.write_text(json.dumps({**kept, name: found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Recommenders on planted structure, on noise, and against plain references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lightning_lde.errors import ConfigurationError
+from lightning_lde.recommend import (
+    AverageRank,
+    ChosenByHoldout,
+    EmpiricalBayes,
+    GreedyPortfolio,
+    MatrixFactorisation,
+    NearestDatasets,
+    RandomChoice,
+    Recommender,
+    ResultTable,
+    SurrogateAcrossDatasets,
+)
+
+from .planted import CONFIGURATIONS, clusters, pure_noise
+
+ALL = [
+    AverageRank,
+    ChosenByHoldout,
+    EmpiricalBayes,
+    GreedyPortfolio,
+    MatrixFactorisation,
+    NearestDatasets,
+    RandomChoice,
+    SurrogateAcrossDatasets,
+]
+KIND = {"kind": 1.0, "complexity": 1.0, "size": 0.0}
+
+
+@pytest.fixture(scope="module")
+def planted() -> ResultTable:
+    return clusters()[0]
+
+
+@pytest.fixture(scope="module")
+def few() -> ResultTable:
+    return clusters(8)[0]
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.parametrize("make", [EmpiricalBayes, SurrogateAcrossDatasets, NearestDatasets])
+def test_descriptors_tell_the_right_configuration_at_once(make: type[EmpiricalBayes], maximize: bool) -> None:
+    table, best = clusters(maximize=maximize)
+    learned = make().fit(table.for_datasets(table.datasets[6:]))
+    for name in table.datasets[:6]:
+        assert learned.start(table.descriptors_of(name)).ask() == [best[name]]
+
+
+def test_the_default_finds_them_too_and_says_no_reason_against_itself(planted: ResultTable) -> None:
+    default = ChosenByHoldout().fit(planted)
+    assert default.chosen == "empirical Bayes with descriptors"
+    assert default.reason is None
+    assert default.start(KIND).ask() == ["c01"]
+    regrets = {one.recommender: one.regret for one in default.held_out}
+    assert default.expected_regret == regrets["empirical Bayes with descriptors"]
+    assert default.expected_regret[0] < regrets["average rank"][0] / 2 < regrets["random"][0] / 2
+
+
+@pytest.mark.parametrize("make", [lambda: EmpiricalBayes(descriptors=False), MatrixFactorisation])
+def test_without_descriptors_two_answers_tell(planted: ResultTable, make: type[EmpiricalBayes]) -> None:
+    _, truth = clusters()
+    learned = make().fit(planted.for_datasets(planted.datasets[4:]))
+    for name in planted.datasets[:4]:
+        session = learned.start(planted.descriptors_of(name))
+        value = dict(
+            zip(CONFIGURATIONS, planted.mean[planted.dataset_index == planted.datasets.index(name)], strict=True)
+        )
+        asked: list[str] = []
+        for _ in range(3):
+            asked += session.ask()
+            session.tell(asked[-1], value[asked[-1]])
+        assert truth[name] in asked
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_teaches_nothing_and_that_is_said(seed: int) -> None:
+    default = ChosenByHoldout().fit(pure_noise(seed=seed))
+    assert default.chosen == "average rank"
+    assert default.reason is not None
+    assert "nothing can be learned" in default.reason
+
+
+def test_too_few_data_sets_are_said() -> None:
+    table, _ = clusters(3)
+    default = ChosenByHoldout().fit(table)
+    assert default.chosen == "average rank"
+    assert "too few" in str(default.reason)
+    assert len(default.start(KIND).ask(4)) == 4
+
+
+def test_average_rank_is_the_mean_of_ranks(planted: ResultTable) -> None:
+    values = np.array([planted.mean[planted.dataset_index == row] for row in range(len(planted.datasets))])
+    ranks = stats.rankdata(values, axis=1).mean(axis=0)
+    asked = AverageRank().fit(planted).start().ask(30)
+    assert asked == [CONFIGURATIONS[place] for place in np.argsort(-ranks, kind="stable")]
+
+
+def test_a_portfolio_covers_the_kinds_of_data_sets(planted: ResultTable) -> None:
+    assert set(GreedyPortfolio().fit(planted).start().ask(3)) == {"c00", "c01", "c02"}
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_sessions_propose_each_untried_candidate_once(few: ResultTable, make: type[AverageRank]) -> None:
+    session = make().fit(few).start(KIND, candidates=CONFIGURATIONS[5:15])
+    first = session.ask(3)
+    assert len(set(first)) == 3
+    seen = []
+    for number in range(10):
+        (asked,) = session.ask()
+        session.tell(asked, float("nan") if number == 4 else 0.1 * number)
+        seen.append(asked)
+    assert sorted(seen) == CONFIGURATIONS[5:15]
+    assert session.ask(5) == []
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_what_was_told_is_predicted(few: ResultTable, make: type[AverageRank]) -> None:
+    session = make().fit(few).start(KIND)
+    session.tell("c07", 3.25)
+    predicted = session.predict()
+    assert predicted.mean[7] == pytest.approx(3.25, abs=1e-3)
+    assert predicted.sd[7] == pytest.approx(0.0, abs=1e-2)
+    assert np.isfinite(predicted.mean).all()
+    assert (predicted.sd >= 0.0).all()
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_misuse_is_refused(few: ResultTable, make: type[AverageRank]) -> None:
+    with pytest.raises(ConfigurationError, match="call fit"):
+        make().start()
+    learned: Recommender = make().fit(few)
+    with pytest.raises(ConfigurationError, match="not one of the 30"):
+        learned.start(candidates=["nonsense"])
+    with pytest.raises(ConfigurationError, match="no candidate"):
+        learned.start(candidates=[])
+    session = learned.start()
+    with pytest.raises(ConfigurationError, match="not among the 30"):
+        session.tell("nonsense", 1.0)
+    with pytest.raises(ConfigurationError, match="k is 0"):
+        session.ask(0)
+
+
+def test_intervals_cover_what_comes_out() -> None:
+    """Nominal 95 % intervals of new data sets, before anything was told and after three results."""
+    table, _ = clusters(60, noise=0.1, seed=3)
+    inside: dict[int, list[bool]] = {0: [], 3: []}
+    for fold in range(4):
+        held_out = table.datasets[fold::4]
+        learned = EmpiricalBayes().fit(table.for_datasets(set(table.datasets) - set(held_out)))
+        for name in held_out:
+            values = table.mean[table.dataset_index == table.datasets.index(name)]
+            session = learned.start(table.descriptors_of(name))
+            for told in range(4):
+                if told in inside:
+                    predicted = session.predict()
+                    inside[told] += list(abs(values - predicted.mean)[told:] < 1.96 * predicted.sd[told:])
+                session.tell(CONFIGURATIONS[told], values[told])
+    for found in inside.values():
+        assert 0.88 < np.mean(found) <= 1.0
+
+
+def test_configurations_of_each_data_sets_own_are_learned_from_by_their_settings() -> None:
+    """A random search on each data set: the best learning rate is the same, no configuration is."""
+    rng = np.random.default_rng(0)
+    rates = rng.uniform(-5.0, 0.0, size=(8, 60))
+    table = ResultTable.from_columns(
+        dataset=np.repeat([f"{chr(97 + row)}set" for row in range(8)], 60).tolist(),
+        settings={"rate": (10.0**rates).ravel().tolist(), "other": rng.uniform(size=480).tolist()},
+        metric=(-((rates + 2.0) ** 2) * rng.uniform(1, 3, size=(8, 1)) + rng.normal(size=(8, 1))).ravel(),
+    )
+    part = table.for_datasets(table.datasets[1:])
+    own = [table.configurations[i] for i in table.configuration_index[table.dataset_index == 0]]
+    for make in (AverageRank, EmpiricalBayes, GreedyPortfolio, MatrixFactorisation):
+        asked = make().fit(part).start(candidates=own).ask()
+        assert abs(np.log10(table.settings_of(asked[0])["rate"]) + 2.0) < 0.4
