@@ -108,9 +108,8 @@ def main() -> None:
         )
         for recommender, row in found["recommenders"].items():
             regrets = " ".join(f"{value:6.2f}" for value in row["regret_mean"].values())
-            console.print(
-                f"{recommender:34}{regrets}  NDCG@10 {row['ndcg_at_10']:.3f}  {', '.join(sorted(set(row.get('chosen', ()))))}"
-            )
+            chosen = ", ".join(sorted(set(row.get("chosen", ()))))
+            console.print(f"{recommender:34}{regrets}  NDCG@10 {row['ndcg_at_10']:.3f}  {chosen}")
         for one in found["against_average_rank"]:
             if one["recommender"] == "chosen by hold-out":
                 console.print(f"  @{one['step']}: {one['mean']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]")
