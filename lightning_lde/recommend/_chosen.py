@@ -22,11 +22,14 @@ from ._table import FloatArray, ResultTable
 
 _LEAST_DATASETS = 4
 _MOST_CANDIDATES = 500
+_MOST_DATASETS = 80
+_TRIAL_TREES = 50
 _LENGTH = 20
 _SURE = 0.01
 _ERRORS = 4.0
 _AVERAGE = "average rank"
 _CHANCE = "random"
+_DESCRIBED = "empirical Bayes with descriptors"
 
 
 class Learner(Protocol):
@@ -47,7 +50,7 @@ MEMBERS: Mapping[str, Callable[[], Learner]] = {
     _AVERAGE: AverageRank,
     "greedy portfolio": GreedyPortfolio,
     "empirical Bayes": lambda: EmpiricalBayes(descriptors=False),
-    "empirical Bayes with descriptors": EmpiricalBayes,
+    _DESCRIBED: EmpiricalBayes,
 }
 
 
@@ -125,16 +128,22 @@ class ChosenByHoldout:
         """Regret of each recommender, shape (data sets, steps), and the family of each data set."""
         table = experience.table
         rows = held_out_rows(table, 0.0)
+        trials: dict[str, Callable[[], Learner]] = {**MEMBERS, _DESCRIBED: lambda: EmpiricalBayes(n_trees=_TRIAL_TREES)}
         fold = fold_numbers(table, self.folds, groups, seed=self.seed)
         rng = np.random.default_rng(self.seed)
+        if len(rows) > _MOST_DATASETS:
+            rows = {name: rows[name] for name in rng.choice(sorted(rows), _MOST_DATASETS, replace=False).tolist()}
         regrets: dict[str, list[FloatArray]] = {name: [] for name in (_CHANCE, *MEMBERS)}
         order: list[str] = []
         for number in range(int(fold.max()) + 1):
             inside = {name for name, at in zip(table.datasets, fold, strict=True) if at == number}
+            tried = sorted(inside & set(rows))
+            if not tried:
+                continue
             past = experience.without(inside)
-            members = {name: make().learn(past) for name, make in MEMBERS.items()}
+            members = {name: make().learn(past) for name, make in trials.items()}
             members[_CHANCE] = RandomChoice(seed=self.seed + number).learn(past)
-            for dataset in sorted(inside & set(rows)):
+            for dataset in tried:
                 row = rows[dataset].sample(_MOST_CANDIDATES, rng)
                 order.append(groups[dataset])
                 for name, member in members.items():

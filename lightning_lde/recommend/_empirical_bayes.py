@@ -34,14 +34,18 @@ class EmpiricalBayes:
     Args:
         descriptors: Whether to use descriptors where there are some.
         improvement: Whether to propose by expected improvement; else by the highest mean.
+        n_trees: Number of extra trees.
         seed: Seed of the trees.
 
     Source: Ledoit and Wolf (2004), J. Multivariate Analysis 88, 365-411; Wang et al. (2024), Pre-trained Gaussian
     processes for Bayesian optimization, JMLR 25 (a prior from past tasks).
     """
 
-    def __init__(self, *, descriptors: bool = True, improvement: bool = True, seed: int = 0) -> None:
-        self.descriptors, self.improvement, self.seed = descriptors, improvement, seed
+    def __init__(
+        self, *, descriptors: bool = True, improvement: bool = True, n_trees: int = 200, seed: int = 0
+    ) -> None:
+        self.descriptors, self.improvement = descriptors, improvement
+        self.n_trees, self.seed = n_trees, seed
         self._experience: Experience | None = None
 
     def fit(self, table: ResultTable) -> EmpiricalBayes:
@@ -51,7 +55,7 @@ class EmpiricalBayes:
     def learn(self, experience: Experience) -> EmpiricalBayes:
         """Learn the prior from experience."""
         self._experience = experience
-        self._means = DescribedScores(experience, descriptors=self.descriptors, seed=self.seed)
+        self._means = DescribedScores(experience, descriptors=self.descriptors, n_trees=self.n_trees, seed=self.seed)
         self._whole: dict[bool, tuple[FloatArray, FloatArray]] = {}
         return self
 

@@ -122,7 +122,8 @@ class SurfaceExperience:
 
     def __init__(self, table: ResultTable, scores: ScoreMatrix, surfaces: tuple[Surface, ...]) -> None:
         self.table, self.scores, self._surfaces = table, scores, surfaces
-        self._encoded = _encoded(table)
+        self._encoded = encode_settings(table.settings).matrix
+        self._latest: tuple[IntArray, FloatArray] | None = None
 
     def observed(self, columns: IntArray) -> FloatArray:
         """Scores as the surfaces expect them: none is without an expectation."""
@@ -130,9 +131,12 @@ class SurfaceExperience:
 
     def filled(self, columns: IntArray) -> FloatArray:
         """Scores as measured where they were, else as the surfaces expect them."""
-        values = self.scores.values[:, columns]
-        expected = np.stack([surface(self._encoded[columns]) for surface in self._surfaces])
-        return np.where(np.isfinite(values), values, expected)
+        # Several recommenders ask for the same candidates one after the other.
+        if self._latest is None or not np.array_equal(self._latest[0], columns):
+            values = self.scores.values[:, columns]
+            expected = np.stack([surface(self._encoded[columns]) for surface in self._surfaces])
+            self._latest = columns, np.where(np.isfinite(values), values, expected)
+        return self._latest[1]
 
     def without(self, datasets: set[str]) -> SurfaceExperience:
         """The same without some data sets; each surface knows one data set only."""
@@ -153,14 +157,10 @@ def rows_of(scores: ScoreMatrix, kept: BoolArray) -> ScoreMatrix:
     return ScoreMatrix(**fields)
 
 
-def _encoded(table: ResultTable) -> FloatArray:
-    return encode_settings(table.settings).matrix
-
-
 def _surfaces(table: ResultTable, values: FloatArray) -> tuple[Surface, ...]:
     from sklearn.ensemble import ExtraTreesRegressor
 
-    encoded = _encoded(table)
+    encoded = encode_settings(table.settings).matrix
     rng = np.random.default_rng(0)
     found: list[Surface] = []
     for row in values:

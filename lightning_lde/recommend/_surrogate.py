@@ -15,13 +15,14 @@ class SurrogateAcrossDatasets:
     """Proposes what extra trees expect most of, and keeps to that order.
 
     Args:
+        n_trees: Number of trees.
         seed: Seed of the trees.
 
     Source: Geurts et al. (2006), Machine Learning 63, 3-42.
     """
 
-    def __init__(self, *, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, *, n_trees: int = 200, seed: int = 0) -> None:
+        self.n_trees, self.seed = n_trees, seed
         self._experience: Experience | None = None
 
     def fit(self, table: ResultTable) -> SurrogateAcrossDatasets:
@@ -31,7 +32,7 @@ class SurrogateAcrossDatasets:
     def learn(self, experience: Experience) -> SurrogateAcrossDatasets:
         """Learn from experience."""
         self._experience = experience
-        self._means = DescribedScores(experience, seed=self.seed)
+        self._means = DescribedScores(experience, n_trees=self.n_trees, seed=self.seed)
         return self
 
     def start(

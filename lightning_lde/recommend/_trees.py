@@ -12,7 +12,6 @@ from ._experience import Experience
 from ._neighbours import DescriptorSpace
 from ._table import FloatArray, IntArray
 
-_TREES = 150
 _MANY = 10
 _COMPONENTS = 20
 _LEAST_DATASETS = 6
@@ -41,15 +40,16 @@ class DescribedScores:
     Args:
         experience: Past results.
         descriptors: Whether to use descriptors; else the average is expected.
+        n_trees: Number of trees.
         seed: Seed of the trees.
 
     Source: Geurts et al. (2006), Machine Learning 63, 3-42; Breiman (1996), Out-of-bag estimation.
     """
 
-    def __init__(self, experience: Experience, *, descriptors: bool = True, seed: int = 0) -> None:
+    def __init__(self, experience: Experience, *, descriptors: bool = True, n_trees: int, seed: int = 0) -> None:
         self.space = DescriptorSpace(experience.table)
         self.use = descriptors and bool(self.space.names) and len(experience.table.datasets) >= _LEAST_DATASETS
-        self._experience, self._seed = experience, seed
+        self._experience, self._n_trees, self._seed = experience, n_trees, seed
         self._all: _Learned | None = None
 
     def expect(self, columns: IntArray, descriptors: Mapping[str, float | None] | None) -> DescribedMean:
@@ -87,7 +87,7 @@ class DescribedScores:
         directions = np.linalg.svd(centred, full_matrices=False)[2][:_COMPONENTS]
         components = centred @ directions.T
         trees = ExtraTreesRegressor(
-            _TREES,
+            self._n_trees,
             bootstrap=True,
             oob_score=_no_score,
             max_features=_share_tried(len(self.space.names)),
