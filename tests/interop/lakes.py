@@ -143,8 +143,9 @@ def _others(run_id: str) -> dict[str, list[Record]]:
         "embeddings": [
             Embedding(
                 dataset_id="d", dataset_config_id="use", recorded_at=when, task_seed=0, task_index=0, probe_id="p",
-                method="m", vector=[0.5, 1.5], complexity=1.0, n_images=3,
+                method="m", vector=[0.5, 1.5], complexity=1.0, n_images=3, half=half,
             )
+            for half in (None, 0, 1)
             for when in (later, START)
         ],
         "episodes": [

@@ -94,7 +94,7 @@ def planted_lake(
         rows["dataset_configs"] += [
             DatasetConfig(
                 dataset_config_id=f"{use} of {name}", recorded_at=START, dataset_id=f"id of {name}",
-                settings={"ways": 5, "images_per_class": 10, "seed": 7} if use == "tasks" else {},
+                settings={"ways": 5, "images_per_class": 10, "seed": 7} if use == "tasks" else {"ways": "no number"},
             )
             for use in ("tasks", "training")
         ]  # fmt: skip

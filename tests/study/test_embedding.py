@@ -19,6 +19,7 @@ from lightning_lde import Lake
 from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.fewshot import FewShotDataset
 from lightning_lde.query import lineage
+from lightning_lde.schema import Embedding
 from lightning_lde.study import dataset_diversities, measure_diversity
 from lightning_lde.study._embedding import PORTION, Portion, embed_missing, embed_portion, missing_tasks
 from lightning_lde.study._tasks import HalvedTasks
@@ -98,6 +99,21 @@ def test_a_measurement_that_is_broken_off_goes_on_where_it_was(tmp_path: Path) -
     after = stored(lake)
     assert before.items() <= after.items()
     assert len(after) == (PORTION + 2) * ROWS_PER_TASK
+
+
+def test_a_method_that_is_missing_is_all_that_is_made(measured: Lake, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake").create()
+    rows = measured.sql(
+        "select * from embeddings where method like 'fisher%' and probe_id = ? and n_images = 10 and task_index < 5",
+        [PROBE.probe_id],
+    ).to_pylist()
+    lake.storage.add_records("embeddings", [Embedding(**row) for row in rows], project="p")
+    before = stored(lake)
+    measure_diversity(lake, DATA, SETTINGS, PROBE, project="p")
+    after = stored(lake)
+    assert before.items() <= after.items()
+    assert len(after) == 2 * len(before) == len(DATA) * SETTINGS.diversity_tasks * ROWS_PER_TASK
+    assert {key[2] for key in after.keys() - before.keys()} == {"mean-features"}
 
 
 def test_a_portion_that_was_sent_gives_the_same_without_the_data_set() -> None:
@@ -197,3 +213,15 @@ def test_kill_minus_nine_loses_the_portion_in_work_at_most(jobs: str, lake_path:
     assert before.items() <= after.items()
     assert len(after) == 60 * ROWS_PER_TASK
     assert [one.n_tasks for one in dataset_diversities(lake)] == [60]
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_vectors_up_to_rounding(tmp_path: Path) -> None:
+    found = {}
+    for device in ("cpu", "cuda"):
+        lake = Lake(tmp_path / device).create()
+        measure_diversity(lake, DATA[1:], SETTINGS, PROBE.to(device), project="p")
+        rows = lake.sql("select vector from embeddings order by method, task_index, half").to_pylist()
+        found[device] = [np.array(row["vector"]) for row in rows]
+    for here, there in zip(found["cpu"], found["cuda"], strict=True):
+        assert np.allclose(here, there, rtol=1e-2, atol=1e-2 * here.max())
