@@ -45,6 +45,7 @@ __all__ = [
     "Placement",
     "Record",
     "Relation",
+    "Result",
     "Resume",
     "Run",
     "RunStatus",
@@ -415,6 +416,19 @@ class Placement(Record):
     recorded_at: datetime
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result(Record):
+    """Figures that an analysis computed from other things of the lake; ``links`` says from which."""
+
+    result_id: str
+    recorded_at: datetime
+    kind: str
+    project: str | None = None
+    settings: Json = dataclasses.field(default_factory=dict)
+    inputs: Json = dataclasses.field(default_factory=dict)
+    figures: Json = dataclasses.field(default_factory=dict)
+
+
 TABLES: Mapping[str, type[Record]] = {
     "runs": Run,
     "datasets": Dataset,
@@ -432,6 +446,7 @@ TABLES: Mapping[str, type[Record]] = {
     "events": Event,
     "resumes": Resume,
     "placements": Placement,
+    "results": Result,
 }
 
 CONTENT_TABLES: Mapping[str, str] = {
@@ -441,6 +456,7 @@ CONTENT_TABLES: Mapping[str, str] = {
     "pipeline_configs": "pipeline_config_id",
     "environments": "environment_id",
     "code": "code_id",
+    "results": "result_id",
 }
 """Tables whose rows are content-addressed, with the id column: many runs write the same row."""
 

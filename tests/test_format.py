@@ -18,7 +18,17 @@ import torch
 
 from lightning_lde import Lake, capture
 from lightning_lde.recording import Moment, Recorder
-from lightning_lde.schema import CONTENT_TABLES, TABLES, arrow_schema, canonical_json, json_columns, new_run_id
+from lightning_lde.schema import (
+    CONTENT_TABLES,
+    TABLES,
+    Result,
+    arrow_schema,
+    canonical_json,
+    content_id,
+    json_columns,
+    new_run_id,
+    utc_now,
+)
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 
@@ -190,6 +200,11 @@ class Net(torch.nn.Module):
         self.rate, self.layer = 1e-05, torch.nn.Linear(2, 2)
 
 
+def result_of(words: dict[str, Any]) -> Result:
+    facts: dict[str, Any] = {"kind": "correlation", "project": "p", **words}
+    return Result(result_id=content_id("results", facts), recorded_at=utc_now(), figures={"r": 0.5}, **facts)
+
+
 @pytest.fixture
 def described(lake_path: Path, tmp_path: Path) -> tuple[Path, torch.nn.Module, list[torch.Tensor]]:
     """A lake with one row in each table of content, as the package describes this process."""
@@ -209,6 +224,7 @@ def described(lake_path: Path, tmp_path: Path) -> tuple[Path, torch.nn.Module, l
         "pipeline_configs": capture.describe_pipeline_config(net, trainer),
         "environments": capture.capture_environment(),
         "code": capture.capture_code(),
+        "results": result_of({"settings": {"metric": "accuracy"}, "inputs": {"runs": ["a"], "diversity": 0.1}}),
     }
     storage = Lake(lake_path).create().storage
     for table, row in rows.items():

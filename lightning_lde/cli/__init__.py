@@ -2,5 +2,6 @@
 
 from lightning_lde.cli._app import app, main, run_command
 from lightning_lde.cli._arguments import parsed_options
+from lightning_lde.cli._study_options import analysis_options, study_analysis, written
 
-__all__ = ["app", "main", "parsed_options", "run_command"]
+__all__ = ["analysis_options", "app", "main", "parsed_options", "run_command", "study_analysis", "written"]

@@ -155,6 +155,10 @@ def _count(count: int | None, what: str) -> str:
     return "" if count is None else f"{count} {what}"
 
 
+def _result(facts: dict[str, Any]) -> list[str]:
+    return [text(facts["recorded_at"])]
+
+
 _FACTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "run": _run,
     "dataset": _dataset,
@@ -168,4 +172,5 @@ _FACTS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "embeddings": _embeddings,
     "probe": _probe,
     "diversity": _diversity,
+    "result": _result,
 }

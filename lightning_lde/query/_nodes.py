@@ -22,7 +22,8 @@ class Node:
 
     Attributes:
         kind: ``run``, ``dataset``, ``dataset_config``, ``pipeline``, ``pipeline_config``, ``weights``, ``artifact``,
-            ``evaluation``, ``embeddings``, ``probe``, ``diversity``, ``environment``, ``code``, or what a link says.
+            ``evaluation``, ``embeddings``, ``probe``, ``diversity``, ``result``, ``environment``, ``code``, or what a
+            link says.
         id: The id; of an evaluation the run's and the segment's number.
         label: What people call it.
         facts: What else is known, empty where the lake has no row of it.
@@ -69,6 +70,8 @@ _QUERIES = {
     "probe": """
         select probe_id as id, max(probe_name) as name, count(distinct dataset_id) as datasets
         from stored.embeddings where list_contains($1, probe_id) group by all""",
+    "result": """
+        select result_id as id, kind, project, settings, recorded_at from results where list_contains($1, result_id)""",
 }
 
 _MEASURED = """
@@ -178,6 +181,8 @@ def _label(kind: str, name: str, facts: dict[str, Any]) -> str:
         label = facts.get("method")
     elif kind in {"probe", "diversity"}:
         label = facts.get("name")
+    elif kind == "result" and facts:
+        label = f"{facts['kind']} of {facts['project']}"
     return label or short_id(kind, name)
 
 

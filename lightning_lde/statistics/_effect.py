@@ -172,7 +172,9 @@ def _noncentrality(t: float, freedom: int, tail: float) -> float:
     """The noncentrality under which a value of t or less has the chance ``tail``."""
 
     def excess(shift: float) -> float:
-        return float(stats.nct.cdf(t, freedom, shift)) - tail
+        below_t = float(stats.nct.cdf(t, freedom, shift))
+        # Far out scipy gives no number for what is 0 or 1 to all digits.
+        return (float(t > shift) if math.isnan(below_t) else below_t) - tail
 
     reach = float(stats.norm.isf(tail))
     # Beyond t by the normal quantile where t is 0, and by more in proportion to t for few degrees of freedom.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -12,7 +13,7 @@ from scipy import stats
 
 from lightning_lde.errors import ConfigurationError
 
-from ._checks import MIN_POINTS, fraction
+from ._checks import MIN_POINTS, FloatArray, fraction
 
 MOST_REPETITIONS = 1_000_000
 _NODES = 100
@@ -82,10 +83,17 @@ def correlation_power(r: float, n: int, *, alpha: float = 0.05) -> float:
         raise ConfigurationError(f"r={r!r}, expected a correlation between -1 and 1.")
     if n < MIN_POINTS:
         raise ConfigurationError(f"n={n!r}, expected at least {MIN_POINTS} points.")
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _quadrature()
     squares = stats.chi2.ppf((nodes + 1.0) / 2.0, n - 1)
     shifts = abs(r) / math.sqrt(1.0 - r**2) * np.sqrt(squares)
     return float(weights @ noncentral_power(shifts, n - 2, fraction(alpha, "alpha")) / 2.0)
+
+
+@functools.cache
+def _quadrature() -> tuple[FloatArray, FloatArray]:
+    """Nodes and weights of Gauss and Legendre, which take longer to find than all else."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return nodes, weights
 
 
 def paired_power(sd: float, difference: float, n: int, *, alpha: float = 0.05) -> float:

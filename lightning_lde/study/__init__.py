@@ -6,9 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.study._cells import ALGORITHMS, Cell, plan_cells
-from lightning_lde.study._correlation import analyse, configuration_label
+from lightning_lde.study._correlation import analyse
 from lightning_lde.study._diversities import DatasetDiversity, TaskDistances, dataset_diversities, task_distances
 from lightning_lde.study._duplicates import Duplicate, find_duplicates
+from lightning_lde.study._labels import configuration_label
 from lightning_lde.study._pace import Pace, about, past_durations
 from lightning_lde.study._parallel import BACKENDS, default_jobs
 from lightning_lde.study._plan import Criterion, PowerAtSeeds, StudyPlan, plan_study
@@ -16,8 +17,21 @@ from lightning_lde.study._plan_check import CriterionResult, PlanCheck, check_pl
 from lightning_lde.study._plan_page import PlannedStudy, plan_page, read_plan
 from lightning_lde.study._plan_pilot import Measured, Pilot
 from lightning_lde.study._queries import QueryResult
+from lightning_lde.study._record import analysis_figures, record_analysis, result_id_of
 from lightning_lde.study._repetitions import MeasuredRun
-from lightning_lde.study._results import Comparison, ConfigurationResult, Effect, EffectResult, Point, StudyAnalysis
+from lightning_lde.study._results import (
+    AdjustedSlope,
+    AnalysisOptions,
+    Comparison,
+    ConfigurationResult,
+    Covariate,
+    Effect,
+    EffectResult,
+    MeasureResult,
+    Needs,
+    Point,
+    StudyAnalysis,
+)
 from lightning_lde.study._sensitivity import ProbeAgreement, ProbeSensitivity, probe_sensitivity, sensitivity_lines
 from lightning_lde.study._settings import PRESETS, StudySettings, preset
 from lightning_lde.study._states import CellState, cell_states
@@ -37,19 +51,24 @@ __all__ = [
     "ALGORITHMS",
     "BACKENDS",
     "PRESETS",
+    "AdjustedSlope",
+    "AnalysisOptions",
     "Cell",
     "CellOutcome",
     "CellState",
     "Comparison",
     "ConfigurationResult",
+    "Covariate",
     "Criterion",
     "CriterionResult",
     "DatasetDiversity",
     "Duplicate",
     "Effect",
     "EffectResult",
+    "MeasureResult",
     "Measured",
     "MeasuredRun",
+    "Needs",
     "Pace",
     "Pilot",
     "PlanCheck",
@@ -71,6 +90,7 @@ __all__ = [
     "accuracy_lines",
     "analyse",
     "analyse_variability",
+    "analysis_figures",
     "cell_states",
     "cells_to_run",
     "check_plan",
@@ -90,6 +110,8 @@ __all__ = [
     "preset",
     "probe_sensitivity",
     "read_plan",
+    "record_analysis",
+    "result_id_of",
     "run_cells",
     "sensitivity_lines",
     "study_datasets",

@@ -62,3 +62,13 @@ def bound_notes(sizes: Sequence[int]) -> list[str]:
                 f"{corrected:.3f} after correction."
             )
     return notes
+
+
+def not_finite_notes(label: str, datasets: Sequence[str], what: str) -> list[str]:
+    """Data sets of a configuration that are left out because a figure of theirs is not finite.
+
+    Example:
+        >>> not_finite_notes("MAML", ["digits"], "the mean"), not_finite_notes("MAML", [], "the mean")
+        (['MAML: digits left out, the mean is no number.'], [])
+    """
+    return [f"{label}: {', '.join(datasets)} left out, {what} is no number."] if datasets else []

@@ -1,12 +1,23 @@
-"""What an analysis of a study returns: points, correlations, comparisons, effects."""
+"""What an analysis of a study returns: points, slopes, comparisons, effects, and what would settle the question."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lightning_lde.statistics import Correlation, DependentDifference, Heterogeneity
+from lightning_lde.statistics import (
+    Correlation,
+    DependentDifference,
+    EffectSize,
+    Equivalence,
+    Heterogeneity,
+    MixedRegression,
+    PairedComparison,
+    Regression,
+)
+from lightning_lde.study._diversities import TaskDistances
 from lightning_lde.study._queries import QueryResult
 
 
@@ -34,6 +45,43 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Covariate:
+    """Something else that data sets differ in, and that a metric may follow.
+
+    Attributes:
+        name: What it is, with its unit.
+        values: By data set, those that have a diversity.
+        r: Its correlation with diversity.
+        reason: Why it is not held fixed in a regression; None where it is.
+    """
+
+    name: str
+    values: dict[str, float]
+    r: float
+    reason: str | None = None
+
+    @property
+    def is_confounded(self) -> bool:
+        """Whether it changes with diversity so exactly that no regression can tell them apart."""
+        return self.r**2 > 1.0 - 1e-9
+
+
+@dataclass(frozen=True)
+class AdjustedSlope:
+    """The slope over diversity with covariates held fixed.
+
+    Attributes:
+        covariates: Their names.
+        regression: The regression; None where it does not exist.
+        reason: Why it does not.
+    """
+
+    covariates: tuple[str, ...]
+    regression: Regression | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class ConfigurationResult:
     """A configuration's correlation over data sets.
 
@@ -45,7 +93,13 @@ class ConfigurationResult:
         shots: Support images per class.
         points: One per data set.
         correlation: Slope, R² and their uncertainty; n is the number of data sets.
-        p_holm: The permutation p, corrected by Holm for the number of configurations.
+        regression: The same over families of data sets, by a wild cluster bootstrap; a data set is a family of its own
+            where none was named. None where the metric is the same for all data sets.
+        p_holm: ``p``, corrected by Holm for the number of configurations.
+        p_benjamini_hochberg: ``p``, corrected by Benjamini and Hochberg.
+        adjusted: The slope beside each covariate, and beside all of them.
+        mixed: The slope over runs with a random effect of the data set; None where it does not exist.
+        mixed_reason: Why it does not.
         n_required: Data sets for 80 % power at the R² that was found.
     """
 
@@ -56,8 +110,67 @@ class ConfigurationResult:
     shots: int
     points: tuple[Point, ...]
     correlation: Correlation
+    regression: Regression | None
     p_holm: float
+    p_benjamini_hochberg: float
+    adjusted: tuple[AdjustedSlope, ...]
+    mixed: MixedRegression | None
+    mixed_reason: str | None
     n_required: int | None
+
+    @property
+    def p(self) -> float:
+        """The p of the slope: by permutation of data sets, or by the bootstrap where families hold several."""
+        return p_of_slope(self.correlation, self.regression)
+
+    @property
+    def n_families(self) -> int:
+        """Families of data sets."""
+        return self.correlation.n if self.regression is None else self.regression.n_clusters
+
+    @property
+    def bootstrap_bounds(self) -> tuple[float, float]:
+        """The interval of the slope by a wild bootstrap over families."""
+        if self.regression is None:
+            return 0.0, 0.0
+        return self.regression.slope_bootstrap_low, self.regression.slope_bootstrap_high
+
+    @property
+    def slope_bounds(self) -> tuple[float, float]:
+        """The interval of the slope: that of t, or of the bootstrap where families hold several data sets."""
+        if self._is_independent:
+            return self.correlation.slope_low, self.correlation.slope_high
+        return self.bootstrap_bounds
+
+    @property
+    def r_squared_bounds(self) -> tuple[float, float]:
+        """The interval of R²: by bootstrap over data sets, or by a jackknife over families that hold several."""
+        if self.regression is None or self._is_independent:
+            return self.correlation.r_squared_low, self.correlation.r_squared_high
+        return self.regression.r_squared_partial_low, self.regression.r_squared_partial_high
+
+    @property
+    def gain(self) -> tuple[float, float, float]:
+        """From the least to the most diverse data set: the change along the line, and its interval."""
+        low, high = self.slope_bounds
+        return self.correlation.slope * self.span, low * self.span, high * self.span
+
+    @property
+    def span(self) -> float:
+        """The range of diversity."""
+        diversity = [point.diversity for point in self.points]
+        return max(diversity) - min(diversity)
+
+    @property
+    def _is_independent(self) -> bool:
+        return self.n_families == self.correlation.n
+
+
+def p_of_slope(correlation: Correlation, regression: Regression | None) -> float:
+    """The p of a slope: by permutation of data sets, or by the bootstrap where families hold several."""
+    if regression is None or regression.n_clusters == regression.n:
+        return correlation.p_permutation
+    return regression.p_bootstrap
 
 
 @dataclass(frozen=True)
@@ -67,34 +180,149 @@ class Comparison:
     Attributes:
         first: Label of the MAML configuration.
         second: Label of the pretraining.
-        difference: The test and its intervals; n is the number of data sets that both have.
-        p_holm: Williams's p, corrected by Holm for the number of comparisons.
+        difference: The tests and their intervals; n is the number of data sets that both have.
+        r_of_difference: Correlation of the difference of both with diversity.
+        p_holm: ``p``, corrected by Holm for the number of comparisons.
+        p_slope_holm: The p of equal slopes, corrected in the same way.
+        n_required: Data sets for 80 % power to find a difference of slopes such as was found.
     """
 
     first: str
     second: str
     difference: DependentDifference
+    r_of_difference: float
     p_holm: float
+    p_slope_holm: float
+    n_required: int | None
+
+    @property
+    def p(self) -> float:
+        """The p of equal correlations: Williams's, or the jackknife's where families hold several data sets."""
+        return p_of(self.difference)
+
+
+def p_of(difference: DependentDifference) -> float:
+    """The p of equal correlations: Williams's, or the jackknife's where families hold several data sets."""
+    return difference.p_williams if difference.n_clusters == difference.n else difference.p_jackknife
 
 
 @dataclass(frozen=True)
 class Effect:
-    """MAML minus pretraining on one data set, over shared tasks."""
+    """MAML minus pretraining on one data set, over shared tasks.
+
+    Attributes:
+        dataset_id: The data set.
+        dataset: Its name.
+        difference: Mean difference over tasks, in the unit of the metric.
+        variance: Its sampling variance over tasks.
+        n_tasks: Shared tasks.
+        size: Cohen's d over the root mean of both variances, with the raw difference and its interval.
+        p: Two-sided p of the paired t test over tasks.
+        p_holm: The same, corrected by Holm for the number of data sets.
+        equivalence: Whether the difference is surely within the margin.
+    """
 
     dataset_id: str
     dataset: str
     difference: float
     variance: float
     n_tasks: int
+    size: EffectSize
+    p: float
+    p_holm: float
+    equivalence: Equivalence
 
 
 @dataclass(frozen=True)
 class EffectResult:
-    """MAML minus pretraining over all data sets, and how much it differs between them."""
+    """MAML minus pretraining over all data sets, and how much it differs between them.
+
+    Attributes:
+        label: The MAML configuration.
+        effects: One per data set.
+        heterogeneity: The random-effects mean.
+        overall: The paired tests in which each data set counts once.
+        equivalence: Whether the mean over data sets is surely within the margin.
+    """
 
     label: str
     effects: tuple[Effect, ...]
     heterogeneity: Heterogeneity
+    overall: PairedComparison
+    equivalence: Equivalence
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What this many data sets can find, and how many an effect of interest would need.
+
+    Attributes:
+        n: Data sets of the largest configuration.
+        n_tests: Configurations, for which p are corrected.
+        smallest_r_squared: The smallest R² that would be of interest.
+        power: Chance to find it with n data sets at the 5 % level.
+        power_corrected: The same at 5 % over the number of tests.
+        n_required: Data sets for 80 % power at the 5 % level.
+        n_required_corrected: The same at 5 % over the number of tests.
+        detectable_r_squared: The true R² that n data sets find with 80 % power.
+        significant_r_squared: The least R² that is significant at the 5 % level with n data sets.
+    """
+
+    n: int
+    n_tests: int
+    smallest_r_squared: float
+    power: float
+    power_corrected: float
+    n_required: int
+    n_required_corrected: int
+    detectable_r_squared: float
+    significant_r_squared: float
+
+
+@dataclass(frozen=True)
+class MeasureResult:
+    """The correlations if diversity were measured in another way.
+
+    Attributes:
+        label: Probe and method, for people.
+        probe_id: The probe.
+        method: The method.
+        is_taken: Whether the analysis rests on it.
+        n: Data sets.
+        rank_correlation: Spearman's, with the diversity that was taken, over the data sets that have both.
+        correlations: By label of the configuration.
+        n_correlated: Configurations whose metric is correlated with it at the 5 % level, after Holm.
+        n_slopes_differ: Comparisons of MAML with pretraining whose slopes differ at the 5 % level, after Holm.
+        values: The diversity by id of the data set.
+    """
+
+    label: str
+    probe_id: str | None
+    method: str | None
+    is_taken: bool
+    n: int
+    rank_correlation: float
+    correlations: dict[str, Correlation]
+    n_correlated: int
+    n_slopes_differ: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """What a user decides before looking at the figures.
+
+    Attributes:
+        margin: The largest difference between methods that does not matter, in the unit of the metric.
+        smallest_r_squared: The smallest share of variance that would be of interest.
+        families: By name of the data set its family; those that are not named are families of their own.
+        probe_id: The probe, or the beginning of its id; None for that which most data sets have.
+    """
+
+    margin: float = 0.01
+    smallest_r_squared: float = 0.2
+    families: dict[str, str] = field(default_factory=dict)
+    probe_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,26 +333,43 @@ class StudyAnalysis:
         lake: The lake's address.
         project: The project.
         metric: ``"accuracy"`` or ``"loss"``.
-        made_at: When.
+        data_until: When the newest of the runs began.
+        options: What was decided beforehand.
         settings_id: The settings whose runs were taken; None for runs without such a tag.
         other_settings: Further settings of the project, newest first; None among them means runs without.
         notes: What was left out and what to beware of, in sentences.
         datasets: Rows of the diversity query, those of the probe that was taken.
+        covariates: What else data sets differ in.
         configurations: Correlation per configuration.
         comparisons: Each MAML configuration against pretraining.
         effects: MAML minus pretraining per data set.
+        measures: The same correlations for every other diversity that the lake holds.
+        needs: What this many data sets can find.
         queries: What was asked of the lake.
+        run_ids: The runs that the figures come from.
+        distances: Distances between tasks, where the lake has their embeddings.
     """
 
     lake: str
     project: str
     metric: str
-    made_at: datetime
+    data_until: datetime
+    options: AnalysisOptions
     settings_id: str | None
     other_settings: tuple[str | None, ...]
     notes: tuple[str, ...]
     datasets: tuple[dict[str, Any], ...]
+    covariates: tuple[Covariate, ...]
     configurations: tuple[ConfigurationResult, ...]
     comparisons: tuple[Comparison, ...]
     effects: tuple[EffectResult, ...]
+    measures: tuple[MeasureResult, ...]
+    needs: Needs
     queries: tuple[QueryResult, ...]
+    run_ids: tuple[str, ...]
+    distances: TaskDistances | None = None
+
+
+def is_finite(value: float | None) -> bool:
+    """Whether there is a number."""
+    return value is not None and math.isfinite(value)

@@ -11,7 +11,7 @@ from lightning_lde.errors import DataError
 from lightning_lde.query import Lake
 from lightning_lde.schema import RunStatus
 from lightning_lde.statistics import mean_interval
-from lightning_lde.study._correlation import configuration_label
+from lightning_lde.study._labels import configuration_label
 from lightning_lde.study._queries import quoted
 from lightning_lde.study._states import CellState
 

@@ -1,16 +1,14 @@
-"""Charts of a study as SVG text, drawn by matplotlib."""
+"""Charts over data sets: metric against diversity, and MAML minus pretraining."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from lightning_lde.statistics import regression_band
+from lightning_lde.ui._drawing import BLUE, GREY, ORANGE, half_width, short, styled, subplots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,42 +16,32 @@ if TYPE_CHECKING:
 
     from lightning_lde.study import ConfigurationResult, EffectResult, StudyAnalysis
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 _COLUMNS = 3
-_LONGEST_NAME = 28
-_STYLE: dict[str, Any] = {
-    "svg.hashsalt": "lightning-lde",
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
-def scatter_chart(analysis: StudyAnalysis) -> str:
+def scatter_chart(analysis: StudyAnalysis) -> Figure:
     """Metric against diversity, one panel per configuration, with the line and its confidence band."""
     results = analysis.configurations
     rows = math.ceil(len(results) / _COLUMNS)
-    with _styled():
-        figure, axes = _subplots(rows, min(_COLUMNS, len(results)), width=3.7, height=3.2)
+    with styled():
+        figure, axes = subplots(rows, min(_COLUMNS, len(results)), width=3.7, height=3.2)
         for axis, result in zip(axes, results, strict=False):
             _scatter_panel(axis, result, analysis.metric)
         for axis in axes[len(results) :]:
             axis.set_visible(False)
-        return _svg(figure)
+        return figure
 
 
-def forest_chart(result: EffectResult, metric: str) -> str:
-    """The effect per data set with its interval, the pooled effect below."""
+def forest_chart(result: EffectResult, metric: str) -> Figure:
+    """The effect per data set with its interval and the margin, the pooled effect below."""
     ordered = sorted(result.effects, key=lambda effect: effect.difference)
     pooled = result.heterogeneity
-    with _styled():
-        figure, (axis,) = _subplots(1, 1, width=5.6, height=0.24 * len(ordered) + 1.3)
+    with styled():
+        figure, (axis,) = subplots(1, 1, width=5.6, height=0.24 * len(ordered) + 1.3)
+        margin = result.equivalence
+        axis.axvspan(margin.margin_low, margin.margin_high, color=GREY, alpha=0.15, linewidth=0)
         for place, effect in enumerate(ordered, start=2):
-            half = _half_width(math.sqrt(effect.variance), effect.n_tasks)
+            half = half_width(math.sqrt(effect.variance), effect.n_tasks)
             axis.errorbar(effect.difference, place, xerr=half, fmt="o", color=BLUE, markersize=4, capsize=2)
         axis.errorbar(
             pooled.mean,
@@ -63,12 +51,12 @@ def forest_chart(result: EffectResult, metric: str) -> str:
             color=ORANGE,
             capsize=3,
         )
-        names = [f"{_short(effect.dataset)} ({effect.n_tasks})" for effect in ordered]
+        names = [f"{short(effect.dataset)} ({effect.n_tasks})" for effect in ordered]
         axis.set_yticks([0.5, *range(2, len(ordered) + 2)], ["mean over data sets", *names])
         axis.axvline(0, color=GREY, linewidth=0.8)
         axis.set_title(f"{result.label}, minus pretraining", fontsize=9)
         axis.set_xlabel(f"difference of {metric}, 95 % interval (tasks in brackets)")
-        return _svg(figure)
+        return figure
 
 
 def _scatter_panel(axis: Axes, result: ConfigurationResult, metric: str) -> None:
@@ -78,13 +66,13 @@ def _scatter_panel(axis: Axes, result: ConfigurationResult, metric: str) -> None
     mean, low, high = regression_band(diversity, values, at)
     axis.fill_between(at, low, high, color=BLUE, alpha=0.15, linewidth=0)
     axis.plot(at, mean, color=BLUE, linewidth=1.2)
-    errors = [_half_width(point.sd / math.sqrt(point.n_tasks), point.n_tasks) for point in result.points]
+    errors = [half_width(point.sd / math.sqrt(point.n_tasks), point.n_tasks) for point in result.points]
     axis.errorbar(diversity, values, yerr=errors, fmt="o", color=ORANGE, markersize=4, linewidth=0.8)
     _label_points(axis, result)
     found = result.correlation
     axis.set_title(
         f"{result.label}\nn = {found.n}, R² = {found.r_squared:.2f} "
-        f"[{found.r_squared_low:.2f}, {found.r_squared_high:.2f}], p = {found.p_permutation:.3f}",
+        f"[{result.r_squared_bounds[0]:.2f}, {result.r_squared_bounds[1]:.2f}], p = {result.p:.3f}",
         fontsize=8,
     )
     axis.set_xlabel("diversity coefficient")
@@ -104,39 +92,4 @@ def _label_points(axis: Axes, result: ConfigurationResult) -> None:
         place = (point.diversity, point.value)
         if all(abs(place[0] - x) > width or abs(place[1] - y) > height for x, y in placed):
             placed.append(place)
-            axis.annotate(_short(point.dataset), place, (4, 3), textcoords="offset points", fontsize=7, color=GREY)
-
-
-def _half_width(standard_error: float, n: int) -> float:
-    """Half of a 95 % interval of a mean of n values by Student's t; none for a single one."""
-    return float(stats.t.ppf(0.975, n - 1)) * standard_error if n > 1 else 0.0
-
-
-def _short(name: str) -> str:
-    name = name.replace("_", " ")
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-
-
-def _styled() -> Any:
-    import matplotlib as mpl
-
-    return mpl.rc_context(_STYLE)
-
-
-def _subplots(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    # Figure without pyplot: no global state, no display needed.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, [axis for row in axes for axis in row]
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    with warnings.catch_warnings():
-        # Text stays text in the SVG; the reader's browser has the characters that matplotlib's font lacks.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+            axis.annotate(short(point.dataset), place, (4, 3), textcoords="offset points", fontsize=7, color=GREY)

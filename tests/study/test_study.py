@@ -185,7 +185,7 @@ def test_the_report_shows_the_same_numbers(small_study: SmallStudy) -> None:
         assert f"{row['r_squared']:.3f}" in page
     for query in analysis.queries:
         assert page.count(query.name) >= 1
-    assert page.count("<svg") == 1 + len(analysis.effects)
+    assert page.count("<svg") == 4 + len(analysis.effects)
     assert not re.search(r'(src|href)="(http|//)', page)
 
 

@@ -2,92 +2,172 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from lightning_lde.statistics import compare_dependent, correlate, random_effects
-from lightning_lde.study import (
-    Comparison,
-    ConfigurationResult,
-    Effect,
-    EffectResult,
-    Point,
-    QueryResult,
-    StudyAnalysis,
-)
-from lightning_lde.ui import study_report, verdict
-from lightning_lde.ui._report import number, probability, signed
+from lightning_lde.study import AnalysisOptions, QueryResult, StudyAnalysis
+from lightning_lde.study._comparisons import comparisons_of
+from lightning_lde.study._covariates import covariate_notes, covariates_of
+from lightning_lde.study._effects import effects_of
+from lightning_lde.study._measures import measures_of, stored_measures
+from lightning_lde.study._power import needs_of
+from lightning_lde.study._slopes import Evidence, configuration_results
+from lightning_lde.ui import answer, save_figures, study_figures, study_report, verdict
+from lightning_lde.ui._drawing import png_of
+from lightning_lde.ui._words import amount, number, probability, signed
 
-NAMES = (
+QUERIES = (
     "settings of the project",
     "metric per data set and configuration",
+    "metric per run and configuration",
     "diversity per data set",
-    "MAML minus pretraining on the same tasks",
+    "MAML and pretraining on the same tasks",
+    "diversity by every probe and method",
 )
+MAML = {"method": "maml", "inner_steps": 5, "ways": 5, "shots": 1}
+BASE = {"method": "pretraining", "inner_steps": None, "ways": 5, "shots": 1}
 
 
-def analysis_of(names: list[str], slope: float) -> StudyAnalysis:
+def analysis_of(names: list[str], slope: float, *, base_slope: float = 0.0, confounded: bool = False) -> StudyAnalysis:
+    """The same figures for the same words."""
+    return computed(tuple(names), slope, base_slope, confounded)
+
+
+@functools.cache
+def computed(names: tuple[str, ...], slope: float, base_slope: float, confounded: bool) -> StudyAnalysis:
+    """Figures of rows as the queries give them: MAML follows diversity with a slope, pretraining with another."""
     x = np.linspace(0.1, 0.3, len(names))
     noise = 0.001 * np.cos(np.arange(len(names)) * 7.0)
-    y = 0.5 + slope * x + noise
-    flat = 0.5 + 10 * noise
-    points = tuple(
-        Point(f"id {i}", name, a, b, 0.1, 50, 1) for i, (name, a, b) in enumerate(zip(names, x, y, strict=True))
-    )
-    found = correlate(x, y, resamples=200)
-    effects = tuple(
-        Effect(f"id {i}", name, float(n), 1e-4, 50) for i, (name, n) in enumerate(zip(names, noise, strict=True))
-    )
-    rows = tuple(
+    means = {"maml": 0.5 + slope * x + noise, "pretraining": 0.5 + base_slope * x + 10 * noise}
+    ids = [f"id {place}" for place in range(len(names))]
+    # By 10 to the power of diversity, classes have a logarithm that is diversity itself.
+    classes = [10.0 ** (10 * value) if confounded else 5 + place % 3 for place, value in enumerate(x)]
+    datasets = [
         {
-            "dataset_id": f"id {i}", "dataset": name, "n_classes": 5, "n_samples": 9, "diversity": float(a),
-            "diversity_low": 0.0,
-            "diversity_high": 1.0, "diversity_n_tasks": 30, "diversity_method": "m", "diversity_probe_id": "p",
+            "dataset_id": one, "dataset": name, "n_classes": n, "n_samples": 9, "complexity": None,
+            "diversity": float(value), "diversity_low": 0.0, "diversity_high": 1.0, "diversity_n_tasks": 30,
+            "diversity_method": "m", "diversity_probe_id": "p",
         }
-        for i, (name, a) in enumerate(zip(names, x, strict=True))
-    )  # fmt: skip
+        for one, name, n, value in zip(ids, names, classes, x, strict=True)
+    ]  # fmt: skip
+    results, runs, pairs = [], [], []
+    for configuration in (MAML, BASE):
+        for one, name, value in zip(ids, names, means[str(configuration["method"])], strict=True):
+            common = {**configuration, "dataset_id": one, "dataset": name}
+            results.append({**common, "value": float(value), "sd": 0.1, "n_tasks": 50, "n_runs": 2})
+            runs += [{**common, "run_id": f"{one} {seed}", "value": value + 0.001 * seed} for seed in range(2)]
+    for place, (one, name) in enumerate(zip(ids, names, strict=True)):
+        for task in range(5):
+            values = {key: float(mean[place]) + 0.01 * math.sin(task + len(key)) for key, mean in means.items()}
+            pairs.append({**MAML, "dataset_id": one, "dataset": name, **values})
+    covariates, notes = covariates_of(datasets), ["a note with <b>"]
+    diversity = {row["dataset_id"]: row["diversity"] for row in datasets}
+    configurations = configuration_results(Evidence(results, runs, diversity, covariates, {}), notes)
     return StudyAnalysis(
-        lake="lake", project="p", metric="accuracy", made_at=datetime(2026, 1, 2, tzinfo=timezone.utc),
-        settings_id="5e77", other_settings=(), notes=("a note with <b>",), datasets=rows,
-        configurations=(ConfigurationResult("MAML", "maml", 5, 5, 1, points, found, found.p_permutation, 9),),
-        comparisons=(Comparison("MAML", "base", compare_dependent(x, y, flat, resamples=200), 0.0421),),
-        effects=(EffectResult("MAML", effects, random_effects([e.difference for e in effects], [1e-4] * len(names))),),
-        queries=tuple(QueryResult(name, "select '<b>' as x", []) for name in NAMES),
+        lake="lake", project="p", metric="accuracy", data_until=datetime(2026, 1, 2, tzinfo=timezone.utc),
+        options=AnalysisOptions(), settings_id="5e77", other_settings=(), datasets=tuple(datasets),
+        covariates=covariates, configurations=configurations, comparisons=comparisons_of(configurations, {}, notes),
+        effects=effects_of(pairs, 0.01, notes),
+        measures=measures_of(stored_measures(datasets), datasets, configurations, {}),
+        needs=needs_of(len(names), 2, 0.2), run_ids=("r",),
+        queries=tuple(QueryResult(name, "select '<b>' as x", []) for name in QUERIES),
+        notes=(*notes, *covariate_notes(covariates, len(names))),
     )  # fmt: skip
+
+
+def sets(n: int) -> list[str]:
+    return [f"set {place}" for place in range(n)]
 
 
 def test_the_verdict_follows_the_figures() -> None:
-    names = [f"set {n}" for n in range(8)]
-    assert "for 1 of 1 configurations: MAML." in verdict(analysis_of(names, slope=2.0))[0]
-    assert "for none of 1 configurations." in verdict(analysis_of(names, slope=0.0))[0]
+    rising, flat = analysis_of(sets(8), slope=2.0), analysis_of(sets(8), slope=0.0)
+    assert "for 1 of 2 configurations: maml, 5 steps." in verdict(rising)[1]
+    assert "for none of 2 configurations." in verdict(flat)[1]
+    assert "rise with diversity? Shown for maml, 5 steps. More for MAML than for pretraining? Shown for maml" in (
+        answer(rising)
+    )
+    assert answer(flat).count("Not shown for any configuration, and not ruled out.") == 2
+    falling = answer(analysis_of(sets(8), slope=-2.0))
+    assert "It falls for maml, 5 steps." in falling
+    assert "Less for maml, 5 steps." in falling
+
+
+def test_the_verdict_says_what_is_ruled_out_and_what_is_needed() -> None:
+    analysis = analysis_of(sets(12), slope=0.0)
+    text = " ".join(verdict(analysis))
+    highest = max(one.r_squared_bounds[1] for one in analysis.configurations)
+    assert f"rule out an R² above {highest:.2f}" in text
+    assert "12 data sets find a true R² of 0.20 with a chance of 32 %; 80 % need 36 data sets" in text
+    assert "whether the answer rests on that is not known" in text
+
+
+def test_what_cannot_be_told_from_diversity_is_not_claimed() -> None:
+    analysis = analysis_of(sets(8), slope=2.0, confounded=True)
+    assert analysis.configurations[0].p_holm < 0.05
+    assert "but diversity and classes, log10 change together exactly" in answer(analysis)
+    assert "Shown" not in answer(analysis)
+    page = study_report(analysis)
+    assert "Confounded: diversity and classes, log10 change together exactly over 8 data sets (r = +1.000)" in page
+    assert "changes with diversity exactly, so that they cannot be told apart" in page
 
 
 def test_comparisons_are_judged_after_correction() -> None:
-    analysis = analysis_of([f"set {n}" for n in range(8)], slope=2.0)
+    analysis = analysis_of(sets(8), slope=2.0)
     (one,) = analysis.comparisons
     assert one.difference.p_williams < 0.05
-    assert verdict(analysis)[1].endswith("in 1 of 1 comparisons.")
-    assert "<td>0.042</td>" in study_report(analysis)
-    corrected = replace(analysis, comparisons=(replace(one, p_holm=0.06),))
-    assert verdict(corrected)[1].endswith("in 0 of 1 comparisons.")
+    said = next(sentence for sentence in verdict(analysis) if "Williams" in sentence)
+    assert said.endswith("in 1 of 1 comparisons: lower for MAML in 0, higher in 1.")
+    corrected = replace(analysis, comparisons=(replace(one, p_holm=0.06, p_slope_holm=0.07),))
+    assert "in 0 of 1 comparisons." in " ".join(verdict(corrected))
+    assert "More for MAML than for pretraining? Not shown" in answer(corrected)
+    assert "<td>0.060</td>" in study_report(corrected)
 
 
 def test_notes_and_the_meaning_of_heterogeneity_stand_in_the_page() -> None:
-    page = study_report(analysis_of([f"set {n}" for n in range(5)], slope=1.0))
+    page = study_report(analysis_of(sets(5), slope=1.0))
     assert "<li>a note with &lt;b&gt;</li>" in page
     assert "differences between training seeds\ncount as heterogeneity between data sets" in page
+
+
+def test_each_figure_says_n_interval_and_query() -> None:
+    figures = study_figures(analysis_of(sets(5), slope=1.0))
+    assert [one.name for one in figures] == ["scatter", "slopes", "probe-sensitivity", "forest-1"]
+    for one in figures:
+        assert re.search(r"n = 5 data sets", one.caption)
+        assert "95 %" in one.caption
+        (named,) = re.findall(r"Quer(?:y|ies): (.*)\.", one.caption)
+        assert all(query in QUERIES or query.startswith("stored embeddings") for query in named.split("; "))
+        root = ElementTree.fromstring(one.svg)
+        assert root.get("role") == "img"
+        assert one.alternative in str(root.get("aria-label"))
+
+
+def test_figures_are_files_that_hold_their_captions(tmp_path: Path) -> None:
+    analysis = analysis_of(sets(5), slope=1.0)
+    files = save_figures(analysis, tmp_path / "plots")
+    assert [path.name for path in files[:2]] == ["scatter.png", "scatter.svg"]
+    first = {path.name: path.read_bytes() for path in files}
+    assert first["scatter.png"].startswith(b"\x89PNG")
+    # iTXt holds UTF-8 and tEXt Latin-1; these words are the same in both.
+    assert b"n = 5 data sets, one point each" in first["scatter.png"]
+    assert b"n = 5 data sets, one point each" in first["scatter.svg"]
+    again = study_figures(analysis)[0]
+    assert png_of(again.drawn, again.title, again.caption) == first["scatter.png"]
 
 
 def test_data_sets_of_one_name_keep_their_own_figures() -> None:
     page = study_report(analysis_of(["twin"] * 5, slope=2.0))
     table = page[page.index('id="datasets"') :]
     values = re.findall(r"<td>(\d\.\d{3}) <span", table)
-    assert len(set(values)) == 5
+    assert len(set(values)) == 2 * 5
 
 
 def test_hostile_names_are_text() -> None:
@@ -109,9 +189,10 @@ def test_a_page_is_the_same_twice_and_needs_nothing_beside_itself() -> None:
 def test_missing_numbers_are_dashes() -> None:
     assert (number(None), number(math.nan), signed(None), probability(math.nan)) == ("–", "–", "–", "–")
     assert (number(-0.5), signed(0.25, 1), probability(0.0004)) == ("−0.500", "+0.2", "< 0.001")
+    assert (number(-math.inf), amount(0.1, "accuracy"), amount(0.1, "loss")) == ("−∞", "+10.0 points", "+0.100")
 
 
-@pytest.mark.parametrize("missing", range(4))
+@pytest.mark.parametrize("missing", [0, 2, 5])
 def test_a_query_that_is_not_there_is_noticed(missing: int) -> None:
     analysis = analysis_of([f"set {n}" for n in range(5)], slope=1.0)
     queries = tuple(query for index, query in enumerate(analysis.queries) if index != missing)

@@ -102,7 +102,10 @@ def scope_of(storage: LakeStorage, files: Files, request: Request) -> Scope:
             needles = needles_of_text(request.words[0])
             found = search_objects(storage, request.needle or b"", Target(needles=needles))
             runs = _ids_with(storage, files, ("runs",), needles)["run_id"]
-        only = tables.only_of(runs)
+        results = tables.results_of(runs.union(*content.values()))
+        content["results"] = frozenset(results)
+        # What a result was computed from is needed by nothing else if the result goes.
+        only = tables.only_of(runs | results)
     merged = {table: only.get(table, frozenset()) | content.get(table, frozenset()) for table in CONTENT_TABLES}
     target = Target(frozenset(runs), merged, frozenset(found.objects), needles, hidden)
     return Scope(target, frozenset(found.paths), tuple(found.unread))

@@ -27,6 +27,7 @@ _COLUMNS = {
     "dataset_configs": ("dataset_config_id", "dataset_id"),
     "pipeline_configs": ("pipeline_config_id", "pipeline_id"),
     "datasets": ("dataset_id",),
+    "results": ("result_id",),
 }
 
 # Which ids of content a row of another table needs.
@@ -96,6 +97,14 @@ class Tables:
         return self.ids(
             "select dataset_config_id from dataset_configs where dataset_id in (select unnest($1::varchar[]))",
             sorted(datasets),
+        )
+
+    def results_of(self, things: Iterable[str]) -> set[str]:
+        """Results that were computed from one of some runs or data sets: their figures hold it."""
+        return self.ids(
+            """select source_id from links
+               where target_id in (select unnest($1::varchar[])) and source_id in (select result_id from results)""",
+            sorted(things),
         )
 
     def only_of(self, runs: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -33,7 +33,7 @@ _COLUMNS = {
 
 _NAMELESS = frozenset(
     {"dataset_configs", "embeddings", "environments", "episodes", "links", "metrics", "params"}
-    | {"pipeline_configs", "pipelines", "placements", "resumes"}
+    | {"pipeline_configs", "pipelines", "placements", "results", "resumes"}
 )
 """Tables that name none, or none that another one does not name."""
 

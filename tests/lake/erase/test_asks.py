@@ -22,7 +22,7 @@ from lightning_lde.errors import ConfigurationError
 from lightning_lde.lake import LakeStorage, Receipt, Request
 from lightning_lde.lake.objects import Look, Piece, Recipe, StoredObject, chunk_path
 from lightning_lde.policy import pseudonym
-from lightning_lde.schema import Artifact, Event, new_run_id, records_to_arrow
+from lightning_lde.schema import Artifact, Event, Link, Result, new_run_id, records_to_arrow
 
 from .planted import LONG_AGO, Planted, all_found_in, contents, embed, found_in, rows_of
 
@@ -76,6 +76,34 @@ def test_a_data_set_that_was_only_evaluated_on_takes_those_runs_too(storage: Lak
     erase(storage, "dataset", "tested")
     assert run_ids(storage) == set()
     assert found_in(storage.store, gone.traces()) == []
+
+
+def add_result(storage: LakeStorage, result_id: str, things: list[tuple[str, str]]) -> None:
+    """A result of an analysis that names its things in its figures, as a study's does, and links to them."""
+    figures = {"points": [name for _, name in things]}
+    row = Result(result_id=result_id, recorded_at=LONG_AGO, kind="correlation", project="p", figures=figures)
+    links = [
+        Link(source_kind="result", source_id=result_id, relation="derived_from", target_kind=kind, target_id=name,
+             recorded_at=LONG_AGO)
+        for kind, name in things
+    ]  # fmt: skip
+    storage.add_records("results", [row], project="p")
+    storage.add_records("links", links, project="p")
+
+
+@pytest.mark.parametrize("kind", ["run", "dataset"])
+def test_results_go_with_what_they_were_computed_from(storage: LakeStorage, tmp_path: Path, kind: str) -> None:
+    gone = Planted(storage, "ERASEME", dataset="patients").write(tmp_path)
+    stays = Planted(storage, "keeper", dataset="others").write(tmp_path)
+    both = [("run", gone.run_id), ("dataset", "patients"), ("run", stays.run_id), ("dataset", "others")]
+    add_result(storage, "of both", both)
+    add_result(storage, "of one", both[2:])
+    erase(storage, kind, gone.run_id if kind == "run" else "patients")
+    # The data set of the run goes too: the result that needed it is gone.
+    assert found_in(storage.store, [b"patients", b"of both", *gone.traces()]) == []
+    (row,) = rows_of(storage)["results"]
+    assert "'of one'" in row
+    assert run_ids(storage) == {stays.run_id}
 
 
 def event(run_id: str, text: str) -> Event:
