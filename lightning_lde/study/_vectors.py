@@ -88,7 +88,8 @@ _OF_PROJECT = """
 _MEASUREMENTS = f"""
     with halves as (
         select e.dataset_id, e.probe_id, e.method, e.task_seed, e.recorded_at, e.probe_name,
-               try_cast(c.settings->>'ways' as bigint) as ways, try_cast(c.settings->>'images_per_class' as bigint) as images_per_class
+               try_cast(c.settings->>'ways' as bigint) as ways,
+               try_cast(c.settings->>'images_per_class' as bigint) as images_per_class
         from stored.embeddings e join dataset_configs c using (dataset_config_id)
         where e.half is not null and e.method != '{MEAN_FEATURES}'),
     borne as (
@@ -110,7 +111,8 @@ _VECTORS = """
         where half is not null and probe_id = $1 and task_seed = $2 and method in ($3, $4)
           and list_contains($7, e.dataset_id)
           and ($8::varchar[] is null or list_contains($8, e.dataset_config_id))
-          and try_cast(c.settings->>'ways' as bigint) = $5 and try_cast(c.settings->>'images_per_class' as bigint) = $6),
+          and try_cast(c.settings->>'ways' as bigint) = $5
+          and try_cast(c.settings->>'images_per_class' as bigint) = $6),
     newest as (
         select dataset_id, arg_max(dataset_config_id, recorded_at) as dataset_config_id from chosen group by dataset_id)
     select d.name as dataset, dataset_id, dataset_config_id, task_index, half, method = $4 as is_features,
