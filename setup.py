@@ -106,7 +106,7 @@ setup(
         "rich>=13.7",
         "tqdm>=4.66",
         "psutil>=5.9.6",
-        "pyyaml>=6.0",
+        "pyyaml>=6.0.1",
     ],
     extras_require=EXTRAS,
     entry_points={

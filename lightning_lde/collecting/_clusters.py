@@ -1,4 +1,4 @@
-"""Kinds for samples without labels: cells around the centres of the first batch, fixed for ever."""
+"""Kinds for samples without labels: cells around the centres of first samples, fixed for ever."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ FloatArray = npt.NDArray[np.float64]
 OUTSIDE = "outside"
 _SAMPLES_OF_CLUSTER = 16
 _MOST = 8
+# Samples that no centre was fitted to lie farther off, the more so in many dimensions.
+_FARTHER = 1.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clusters:
-    """Names samples by the nearest centre, or ``outside`` where they lie farther off than all of the first batch.
+    """Names samples by the nearest centre, or ``outside`` where they lie much farther off than the first samples.
 
     The cells never change. So samples of one source fall into a cell by the same rule in every batch, and the means
     of a cell differ between batches by noise alone: the level of a monitor's test stays what it is. What is new
@@ -24,7 +26,7 @@ class Clusters:
 
     Attributes:
         centres: (k, D).
-        radius: Largest distance of a sample of the first batch to its centre.
+        radius: Distance to the nearest centre beyond which a sample lies outside.
     """
 
     centres: FloatArray
@@ -32,7 +34,7 @@ class Clusters:
 
     @classmethod
     def of(cls, features: FloatArray) -> Clusters:
-        """Clusters of a first batch: about 16 samples each, at most 8; the same for the same features.
+        """Clusters of first samples: about 16 samples each, at most 8; the same for the same features.
 
         Args:
             features: (N, D).
@@ -42,7 +44,7 @@ class Clusters:
         count = min(max(len(features) // _SAMPLES_OF_CLUSTER, 1), _MOST, len(np.unique(features, axis=0)))
         found = KMeans(count, n_init=3, random_state=0).fit(features)
         centres = np.asarray(found.cluster_centers_, dtype=np.float64)
-        return cls(centres, float(_distances(features, centres).min(axis=1).max()))
+        return cls(centres, _FARTHER * float(_distances(features, centres).min(axis=1).max()))
 
     def names(self, features: FloatArray) -> list[str]:
         """The cluster of each sample, (N, D) to (N,)."""

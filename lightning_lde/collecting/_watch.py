@@ -14,7 +14,7 @@ from lightning_lde.collecting._probes import random_probe
 from lightning_lde.diversity import DiversityMonitor, KindScore, MonitorReport, MonitorUpdate, Probe
 from lightning_lde.errors import DataError
 
-_ENOUGH_FOR_CLUSTERS = 8
+_ENOUGH_FOR_CLUSTERS = 16
 
 
 class BatchWatch:
@@ -90,7 +90,13 @@ class BatchWatch:
             labels: Class of each, (N,); None, or None for some, for clusters around those of the first batch.
             groups: What each was taken from, (N,); None where they are independent.
         """
-        return self.monitor.add(features, self._labels(features, labels), groups=groups)
+        fitted = self._fit_clusters(features, labels)
+        names = self._labels(features, labels)
+        if fitted:
+            kept = [row for row in range(len(features)) if row not in fitted]
+            features, names = features[kept], [names[row] for row in kept]
+            groups = None if groups is None else [groups[row] for row in kept]
+        return self.monitor.add(features, names, groups=groups)
 
     def rank(self, features: FloatArray, labels: Any) -> tuple[KindScore, ...]:
         """Say which kinds of candidates would add most, without taking them.
@@ -111,16 +117,32 @@ class BatchWatch:
         """How diverse the data are so far."""
         return self.monitor.report()
 
+    def _fit_clusters(self, features: FloatArray, labels: Any) -> set[int]:
+        """Fit clusters to every other sample without a label, once there are enough; the rows that were used.
+
+        Those are not watched: they lie nearer to the centres that were fitted to them than any that will come, which
+        would make what comes look new.
+        """
+        without = _without_label(features, labels)
+        if self._clusters is not None or len(without) < _ENOUGH_FOR_CLUSTERS:
+            return set()
+        used = without[::2]
+        self._clusters = Clusters.of(features[used])
+        return set(used)
+
     def _labels(self, features: FloatArray, labels: Any) -> Any:
-        given = [None] * len(features) if labels is None else labels
-        if not isinstance(given, (list, tuple)) or None not in given:
-            return given
-        without = [row for row, label in enumerate(given) if label is None]
-        if self._clusters is None and len(without) >= _ENOUGH_FOR_CLUSTERS:
-            self._clusters = Clusters.of(features[without])
+        without = _without_label(features, labels)
+        if not without:
+            return labels
         found = [OUTSIDE] * len(without) if self._clusters is None else self._clusters.names(features[without])
         named = dict(zip(without, found, strict=True))
-        return [named.get(row, label) for row, label in enumerate(given)]
+        return [named[row] if row in named else labels[row] for row in range(len(features))]
+
+
+def _without_label(features: FloatArray, labels: Any) -> list[int]:
+    if labels is None:
+        return list(range(len(features)))
+    return [row for row, label in enumerate(labels) if label is None] if isinstance(labels, (list, tuple)) else []
 
 
 def as_floats(values: Tensor) -> Tensor:
