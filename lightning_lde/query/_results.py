@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.query._descriptors import DESCRIPTORS, descriptors_of
 from lightning_lde.query._ranking import MODES
 from lightning_lde.query._results_sql import CONTENT, OF_TASKS, cells_sql, settings_sql
-from lightning_lde.schema import content_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,31 +211,42 @@ def _table(
 ) -> ResultTable:
     from lightning_lde.recommend import ResultTable
 
-    return ResultTable.from_columns(
+    table = ResultTable.from_columns(
         dataset=[names[cell["content"]] for cell in cells],
         metric=[cell["mean"] for cell in cells],
         sd=[math.nan if cell["sd"] is None else cell["sd"] for cell in cells],
         n=[cell["n"] for cell in cells],
-        settings=settings,
         configuration=ids,
         descriptors=descriptors,
         metric_name=metric,
         maximize=maximize,
     )
+    # The ids come from the settings, so nobody has to compare the settings of each row with those of its id.
+    by_id: dict[str, dict[str, Any]] = {}
+    for number, one in enumerate(ids):
+        if one not in by_id:
+            by_id[one] = {name: column[number] for name, column in settings.items() if column[number] is not None}
+    return replace(table, settings=tuple(by_id[one] for one in table.configurations))
 
 
 def _ids_of_settings(settings: Mapping[str, Sequence[Any]]) -> list[str]:
     """A short id for the settings of each cell: equal settings have equal ids, in whatever lake."""
-    known: dict[tuple[Any, ...], str] = {}
+    words = [_words(name, values) for name, values in sorted(settings.items())]
+    known: dict[tuple[str, ...], str] = {}
     found = []
-    for row in zip(*settings.values(), strict=True):
-        # True and 1 are equal, and other settings.
-        key = tuple((type(value), value) for value in row)
-        if key not in known:
-            named = {name: value for name, value in zip(settings, row, strict=True) if value is not None}
-            known[key] = content_id("settings", named)[:12]
-        found.append(known[key])
+    for row in zip(*words, strict=True):
+        if row not in known:
+            known[row] = hashlib.sha256("\n".join(filter(None, row)).encode()).hexdigest()[:12]
+        found.append(known[row])
     return found
+
+
+def _words(name: str, values: Sequence[Any]) -> list[str]:
+    """Name and value as text, empty where there is none; each value is written once, since rows are many."""
+    # True and 1 are equal, and other settings.
+    known = {(type(value), value): value for value in values}
+    words = {key: "" if value is None else f"{name}={value!r}" for key, value in known.items()}
+    return [words[type(value), value] for value in values]
 
 
 def _runs_of_cells(

@@ -53,6 +53,7 @@ class WarmStart:
     Attributes:
         enqueued: The configurations to try first, as they were enqueued.
         sampler: The sampler that the study has now.
+        dataset: The data set as the past knows it; None where it does not, which is how a search on new data begins.
         n_datasets: Other data sets whose results are used.
         n_results: Their results.
         n_own: Results on the data set itself, which the sampler knows.
@@ -62,6 +63,7 @@ class WarmStart:
 
     enqueued: tuple[Mapping[str, Any], ...]
     sampler: BaseSampler
+    dataset: str | None
     n_datasets: int
     n_results: int
     n_own: int
@@ -159,6 +161,7 @@ def _told(
     return WarmStart(
         enqueued=tuple(first),
         sampler=sampler,
+        dataset=past.dataset,
         n_datasets=sum(name != past.dataset for name in past.table.datasets),
         n_results=int(past.table.n[~here].sum()),
         n_own=int(past.table.n[here].sum()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 import warnings
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 import optuna
 import pandas as pd
 from scipy.spatial import cKDTree
+from sklearn.ensemble import ExtraTreesRegressor
 
 from lightning_lde.recommend import ResultTable, warm_start
 
@@ -33,6 +35,7 @@ PAST = 500
 def main(arguments: list[str] | None = None) -> None:
     parser = bench.parser(__doc__, "warm-start")
     parser.add_argument("--seeds", type=int, default=5, help="searches on each data set")
+    parser.add_argument("--objective", choices=("nearest", "surrogate"), nargs="+", default=["nearest", "surrogate"])
     parser.add_argument("--data-sets", type=int, help="only the first so many")
     options = parser.parse_args(arguments)
     if not (bench.PACKS / FILE).exists():
@@ -42,12 +45,21 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     table = _table(bench.PACKS / FILE)
     names = sorted({name for one in table.settings for name in one})
-    space = _space(table, names)
     with bench.work_folder(options.folder) as work:
         result: dict[str, Any] = {"benchmark": "warm_start", **bench.setting(work), "seeds": options.seeds}
+    for kind in options.objective:
+        searches = _searches(OBJECTIVES[kind], table, names, options)
+        result[kind] = {"summary": _summary(kind, searches), "searches": searches}
+    bench.write(options.output, result)
+
+
+def _searches(
+    objective: type[_Stored], table: ResultTable, names: list[str], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    space = _space(table, names)
     searches = []
     for dataset in table.datasets[: options.data_sets]:
-        stored = _Stored(table, dataset, names, space)
+        stored = objective(table, dataset, names, space)
         past = _thinned(table.for_datasets(set(table.datasets) - {dataset}))
         for seed in range(options.seeds):
             for method in METHODS:
@@ -56,8 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
                 searches.append(
                     {"data_set": dataset, "seed": seed, "method": method, "s": time.perf_counter() - began, **found}
                 )
-        bench.console.print(dataset, {one["method"]: one["regret"][-1] for one in searches[-len(METHODS) :]})
-    bench.write(options.output, result | {"summary": _summary(searches), "searches": searches})
+        bench.console.print(dataset)
+    return searches
 
 
 def _table(path: Path) -> ResultTable:
@@ -95,6 +107,10 @@ def _thinned(table: ResultTable) -> ResultTable:
     )
 
 
+Result = tuple[Mapping[str, Any], float, float, float]
+"""Settings that were run, error, regret in hundredths of the range, per cent of configurations that are better."""
+
+
 class _Stored:
     """The stored configurations of a data set: what a search proposes becomes the nearest one that it has not tried."""
 
@@ -110,17 +126,35 @@ class _Stored:
     def _place(self, settings: Mapping[str, Any]) -> Any:
         return (np.array([settings[name] for name in self._names], dtype=float) - self._low) / self._size
 
-    def nearest(self, settings: Mapping[str, Any], tried: set[int]) -> int:
+    def run(self, settings: Mapping[str, Any], tried: set[int]) -> Result:
+        """Run the nearest configuration that was not tried yet."""
         _, found = self._tree.query(self._place(settings), k=len(tried) + 1)
         number = next(int(one) for one in np.atleast_1d(found) if int(one) not in tried)
         tried.add(number)
-        return number
+        return self._result(self._settings[number], float(self._values[number]))
 
-    def result(self, number: int) -> tuple[Mapping[str, Any], float, float, float]:
-        """Settings, error, regret in hundredths of the range, and per cent of configurations that are better."""
-        value, best, worst = self._values[number], self._values.min(), self._values.max()
-        regret = 100 * (value - best) / (worst - best)
-        return self._settings[number], float(value), float(regret), 100 * float((self._values < value).mean())
+    def _result(self, settings: Mapping[str, Any], value: float) -> Result:
+        best, worst = self._values.min(), self._values.max()
+        better = 100 * float((self._values < value).mean())
+        return settings, value, float(100 * (value - best) / (worst - best)), better
+
+
+class _Surrogate(_Stored):
+    """Extra trees that learned all stored configurations of a data set: any settings can be run."""
+
+    def __init__(self, table: ResultTable, dataset: str, names: list[str], space: Mapping[str, Any]) -> None:
+        super().__init__(table, dataset, names, space)
+        places = [self._place(one) for one in self._settings]
+        self._trees = ExtraTreesRegressor(n_estimators=100, min_samples_leaf=2, random_state=0)
+        self._trees.fit(places, self._values)
+        self._values = self._trees.predict(places)
+
+    def run(self, settings: Mapping[str, Any], tried: set[int]) -> Result:
+        """What the trees expect of the settings."""
+        return self._result(settings, float(self._trees.predict([self._place(settings)])[0]))
+
+
+OBJECTIVES = {"nearest": _Stored, "surrogate": _Surrogate}
 
 
 def _search(
@@ -136,7 +170,7 @@ def _search(
     regret, rank, tried = [], [], set[int]()
     for _ in range(STEPS[-1]):
         trial = study.ask(dict(space))
-        settings, value, far, behind = stored.result(stored.nearest(trial.params, tried))
+        settings, value, far, behind = stored.run(trial.params, tried)
         for name, one in space.items():
             # The study learns what was run, not what it asked for.
             study._storage.set_trial_param(trial._trial_id, name, one.to_internal_repr(settings[name]), one)
@@ -147,7 +181,7 @@ def _search(
     return {name: [float(one[step - 1]) for step in STEPS] for name, one in zip(("regret", "rank"), best, strict=True)}
 
 
-def _summary(searches: list[dict[str, Any]]) -> dict[str, Any]:
+def _summary(kind: str, searches: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over searches, and intervals over data sets of what each method gains on cold TPE."""
     sets = sorted({one["data_set"] for one in searches})
     found: dict[str, Any] = {}
@@ -173,7 +207,7 @@ def _summary(searches: list[dict[str, Any]]) -> dict[str, Any]:
                 )},
             }  # fmt: skip
         words = {"regret": "regret, hundredths of the range", "rank": "per cent of configurations that are better"}
-        bench.show(f"{words[figure]}, {len(sets)} data sets", ("method", *map(str, STEPS)), rows)
+        bench.show(f"{kind}: {words[figure]}, {len(sets)} data sets", ("method", *map(str, STEPS)), rows)
     return found | {
         "seconds_a_search": {m: bench.median(s["s"] for s in searches if s["method"] == m) for m in METHODS}
     }

@@ -76,7 +76,7 @@ def test_trials_flow_back_through_the_callback(lake_path: Path) -> None:
     (new,) = {row["dataset_id"] for row in lake.sql("select dataset_id from datasets").to_pylist()} - past
     again = warm_start(optuna.create_study(direction="minimize"), lake, new, metric=METRIC, space=space, k=2, seed=0)
     tried = {trial.params["lr"] for trial in study.trials}
-    assert (again.n_datasets, again.n_own) == (2, 4)
+    assert (first.dataset, again.dataset is None, again.n_datasets, again.n_own) == (None, False, 2, 4)
     assert not tried & {one["lr"] for one in again.enqueued}
 
     advice = advise(lake.results(METRIC, mode="min"), new)
