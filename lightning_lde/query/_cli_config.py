@@ -60,7 +60,7 @@ def lightning_config(
 
 def config_text(config: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     """The sections as YAML, with notes as comments above."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     comments = "".join(f"# {' '.join(note.split())}\n" for note in notes)
     return comments + str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))

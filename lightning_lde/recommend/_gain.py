@@ -98,7 +98,9 @@ def gain_of_aggregation(
     if not (truth.n > 1).any():
         raise DataError("no configuration was repeated on a data set: there is nothing to aggregate")
     options: dict[str, Any] = {"groups": groups, "steps": tuple(steps), "truth": truth, "seed": seed}
-    whole = evaluate(truth, {"aggregated": make(), "random": RandomChoice(seed=seed)}, **options)
+    chance = {f"random {n}": RandomChoice(seed=seed + n) for n in range(draws)}
+    whole = evaluate(truth, {"aggregated": make(), **chance}, **options)
+    random = np.mean([whole.regret[name] for name in chance], axis=0)
     drawn = [evaluate(table.single(seed=seed + n), {"single": make()}, **options) for n in range(draws)]
     single = np.mean([one.regret["single"] for one in drawn], axis=0)
     gain = single - whole.regret["aggregated"]
@@ -114,7 +116,7 @@ def gain_of_aggregation(
                 low=float(low[at]),
                 high=float(high[at]),
                 average_rank=float(whole.regret[BASELINE][:, at].mean()),
-                random=float(whole.regret["random"][:, at].mean()),
+                random=float(random[:, at].mean()),
             )
             for at, step in enumerate(whole.steps)
         ),
