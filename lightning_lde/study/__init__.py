@@ -14,7 +14,8 @@ from lightning_lde.study._pace import Pace, about, past_durations
 from lightning_lde.study._parallel import BACKENDS, default_jobs
 from lightning_lde.study._plan import Criterion, PowerAtSeeds, StudyPlan, plan_study
 from lightning_lde.study._plan_check import CriterionResult, PlanCheck, check_plan
-from lightning_lde.study._plan_page import PlannedStudy, plan_page, read_plan
+from lightning_lde.study._plan_front import PlannedStudy, read_plan
+from lightning_lde.study._plan_page import plan_page
 from lightning_lde.study._plan_pilot import Measured, Pilot
 from lightning_lde.study._queries import QueryResult
 from lightning_lde.study._record import analysis_figures, record_analysis, result_id_of

@@ -16,12 +16,9 @@ from lightning_lde.statistics import (
     correlation_power,
     detectable_difference,
     n_required,
-    paired_power,
-    pairs_required,
     repetitions_required,
 )
-from lightning_lde.study._cells import Cell
-from lightning_lde.study._pace import Pace
+from lightning_lde.study._plan_figures import hours, power_over_datasets, required_datasets, spread, wall_hours
 from lightning_lde.study._plan_pilot import Pilot, chosen_pair, read_pilot
 
 SHOWN_SEEDS = (1, 2, 3, 5, 10)
@@ -187,8 +184,8 @@ def plan_study(
     count = seeds or min(max(required or 3, 3), 10)
     pair = chosen_pair(pilot, baseline, against)
     difference = None if pair is None else pilot.difference(*pair)
-    spread = _spread(pilot, pair, difference)
-    hours, low, high = _hours(pilot, sets, count)
+    found = spread(pilot, pair, difference)
+    cost, low, high = hours(pilot, sets, count)
     enough = len(sets) >= _FEWEST
     return StudyPlan(
         project=name or project,
@@ -200,22 +197,22 @@ def plan_study(
         configurations=pilot.configurations(),
         seeds=tuple(range(count)),
         jobs=jobs,
-        hours=hours,
+        hours=cost,
         hours_low=low,
         hours_high=high,
-        wall_hours=_wall_hours(pilot, sets, count, jobs),
+        wall_hours=wall_hours(pilot, sets, count, jobs),
         scatter=scatter,
         pair=pair,
         difference=difference,
         smallest=smallest,
         required_seeds=required,
-        required_datasets=_required_datasets(spread, count, smallest, power, alpha),
+        required_datasets=required_datasets(found, count, smallest, power, alpha),
         at_seeds=tuple(
             PowerAtSeeds(
                 n,
                 None if sd is None or n < 2 else detectable_difference(sd, n, power=power, alpha=alpha),
-                _power_over_datasets(spread, n, smallest, len(sets), alpha),
-                _hours(pilot, sets, n)[0],
+                power_over_datasets(found, n, smallest, len(sets), alpha),
+                hours(pilot, sets, n)[0],
             )
             for n in sorted({*SHOWN_SEEDS, count})
         ),
@@ -224,61 +221,9 @@ def plan_study(
         correlation_datasets=n_required(r, power=power, alpha=alpha, method="exact"),
         power=power,
         alpha=alpha,
-        criteria=_criteria(pilot, pair, sd, hours, count, smallest, alpha, with_correlation=enough),
-        notes=_notes(pilot, sets, scatter, hours),
+        criteria=_criteria(pilot, pair, sd, cost, count, smallest, alpha, with_correlation=enough),
+        notes=_notes(pilot, sets, scatter, cost),
     )
-
-
-def _hours(pilot: Pilot, datasets: Sequence[str], seeds: int) -> tuple[float | None, float | None, float | None]:
-    found = [pilot.seconds(dataset, training) for dataset in datasets for training in pilot.trainings]
-    known = [one for one in found if one is not None]
-    if len(known) < len(found):
-        return None, None, None
-    usual, low, high = (seeds * math.fsum(column) / 3600 for column in zip(*known, strict=True))
-    return usual, low, high
-
-
-def _wall_hours(pilot: Pilot, datasets: Sequence[str], seeds: int, jobs: int) -> float | None:
-    cells = [
-        Cell(f"{dataset}/{training}/{seed}", dataset, training, seed)
-        for dataset in datasets
-        for training in pilot.trainings
-        for seed in range(seeds)
-    ]
-    left = Pace(cells, jobs=jobs, known=pilot.durations, now=0.0).remaining_s(now=0.0)
-    return None if left is None else left / 3600
-
-
-def _spread(pilot: Pilot, pair: tuple[str, str] | None, difference: PairedComparison | None) -> _Spread | None:
-    """How differences scatter; between data sets it is what is observed less what seeds add, never below 0."""
-    by_seed = None if pair is None else pilot.seed_variance(*pair)
-    if difference is None or by_seed is None:
-        return None
-    per_cell = len(pilot.values) / len({(one.dataset, one.configuration) for one in pilot.values})
-    return _Spread(max(difference.sd**2 - by_seed / per_cell, 0.0), by_seed)
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """Variance of the difference of two configurations: between data sets, and over seeds with one seed of each."""
-
-    between: float
-    by_seed: float
-
-    def sd(self, seeds: int) -> float:
-        return math.sqrt(self.between + self.by_seed / seeds)
-
-
-def _power_over_datasets(spread: _Spread | None, seeds: int, smallest: float, n: int, alpha: float) -> float | None:
-    if spread is None or n < 2 or spread.sd(seeds) == 0.0:
-        return None
-    return paired_power(spread.sd(seeds), smallest, n, alpha=alpha)
-
-
-def _required_datasets(spread: _Spread | None, seeds: int, smallest: float, power: float, alpha: float) -> int | None:
-    if spread is None or spread.sd(seeds) == 0.0:
-        return None
-    return pairs_required(spread.sd(seeds), smallest, power=power, alpha=alpha)
 
 
 def _criteria(

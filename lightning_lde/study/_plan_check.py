@@ -12,7 +12,8 @@ from lightning_lde.schema import RunStatus
 from lightning_lde.statistics import mean_interval
 from lightning_lde.study._correlation import analyse
 from lightning_lde.study._plan import Criterion
-from lightning_lde.study._plan_page import PlannedStudy, criterion_words
+from lightning_lde.study._plan_front import PlannedStudy
+from lightning_lde.study._plan_page import criterion_words
 from lightning_lde.study._plan_pilot import Pilot, read_pilot
 from lightning_lde.study._queries import QueryResult, ask, quoted
 

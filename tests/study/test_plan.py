@@ -21,7 +21,7 @@ from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.schema import Dataset, DatasetConfig, Episode, Metric, Pipeline, PipelineConfig, Record, Run
 from lightning_lde.statistics import paired_power
 from lightning_lde.study import Criterion, check_plan, plan_page, plan_study, read_plan
-from lightning_lde.study._plan_page import as_yaml
+from lightning_lde.study._plan_front import as_yaml
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SETS = [f"set {number}" for number in range(6)]
