@@ -52,7 +52,8 @@ def train_probe(
             trainer.fit(module, loader)
     else:
         backbone.load_state_dict(_stored_weights(lake, run_id))
-    return Probe(backbone, name=f"Conv4-{settings.width} trained on {len(datasets)} data sets")
+    seed = f", seed {settings.probe_seed}" if settings.probe_seed else ""
+    return Probe(backbone, name=f"Conv4-{settings.width} trained on {len(datasets)} data sets{seed}")
 
 
 def union_of(datasets: Iterable[FewShotDataset]) -> FewShotDataset:
