@@ -350,3 +350,39 @@ def _few_threads() -> Iterator[None]:
 def test_settings_that_cannot_work_are_refused(folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="batch=1"):
         FolderWatch(folder, batch=1)
+
+
+@pytest.mark.slow
+def test_weights_of_a_file_are_a_probe_and_other_weights_are_another(folder: Path, tmp_path: Path) -> None:
+    import torch
+
+    from lightning_lde.diversity import resnet18
+
+    weights = tmp_path / "resnet18.pth"
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(resnet18().state_dict(), weights)
+        if seed:
+            with pytest.raises(ConfigurationError, match="holds other weights"):
+                look(folder, probe=str(weights), size=32)
+            continue
+        Collector(folder).put(0, 32)
+        batches, report = look(folder, probe=str(weights), size=32)
+        assert (len(batches), report.images) == (2, 32)
+        assert look(folder, probe=str(weights), size=32) == ([], report)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_watch_with_how_things_stand(folder: Path, tmp_path: Path) -> None:
+    Collector(folder).put(0, 32)
+    command = [
+        sys.executable, "-m", "lightning_lde.cli", "diversity", "watch", str(folder), "--batch", "16", "--size", "16",
+        "--settle", "0", "--every", "1h", "--until-plateau",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline()[:7] for _ in range(2)] == ["batch 1", "batch 2"]
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert "2 batches, 32 images" in rest
+    assert process.returncode == 0
