@@ -62,7 +62,8 @@ class HeldOutRegret:
         recommender: Its name.
         regret: Mean regret after 1, 2, … recommendations, in hundredths of each data set's range.
         standard_error: Of each of them, over families of data sets.
-        gain: Mean over the steps of the average rank's regret less its own.
+        gain: The average rank's regret less its own, mean over the steps with weights 1, 1/2, 1/3, …: each doubling of
+            what one is ready to try counts about the same.
         gain_error: Standard error of the gain, over families of data sets.
     """
 
@@ -76,11 +77,11 @@ class HeldOutRegret:
 class ChosenByHoldout:
     """Learns, on the table itself, which recommender to trust; the default of [recommend][].
 
-    Families of data sets are held out in turn. Average rank stays unless another has less regret, on average over the
-    first 20 recommendations, by more than the standard error of the difference over families. Where data sets do not
-    agree on configurations (p of 0.01 or more), and the chosen one is not better than chance by four standard errors
-    either, ``reason`` says that nothing can be learned: folds share most of what they learn from, so that a few
-    standard errors are exceeded too often.
+    Families of data sets are held out in turn. Average rank stays unless another has less regret over the first 20
+    recommendations, early ones weighing most, by more than the standard error of the difference over families.
+    ``reason`` says that nothing can be learned where data sets do not agree on configurations (p of 0.01 or more), and
+    the chosen one is better by four standard errors neither than chance nor than the average rank: folds share most of
+    what they learn from, so that two standard errors are exceeded too often.
 
     Args:
         folds: Parts into which the families are divided; each recommender learns that often.
@@ -159,7 +160,8 @@ class ChosenByHoldout:
         best, chance = found[self.chosen], found[_CHANCE]
         over_chance = _summary(self.chosen, regrets[self.chosen], regrets[_CHANCE], groups)
         self.expected_regret = best.regret
-        if agreement >= _SURE and not over_chance.gain > _ERRORS * over_chance.gain_error:
+        sure = over_chance.gain > _ERRORS * over_chance.gain_error or best.gain > _ERRORS * best.gain_error
+        if agreement >= _SURE and not sure:
             self.chosen = _AVERAGE
             self.reason = (
                 f"nothing can be learned: data sets do not agree on configurations (p {agreement:.2f}); on held-out "
@@ -181,7 +183,8 @@ def _agreement(experience: Experience, groups: Mapping[str, str]) -> float:
 
 
 def _summary(name: str, regret: FloatArray, baseline: FloatArray, groups: Sequence[str]) -> HeldOutRegret:
-    gains = (baseline - regret).mean(axis=1)
+    weights = 1.0 / np.arange(1, regret.shape[1] + 1)
+    gains = (baseline - regret) @ (weights / weights.sum())
     return HeldOutRegret(
         recommender=name,
         regret=tuple(float(value) for value in regret.mean(axis=0)),

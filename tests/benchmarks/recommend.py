@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import _bench as bench
 
 from lightning_lde.recommend import (
     AverageRank,
@@ -65,7 +65,6 @@ def deepar(folder: Path) -> ResultTable:
     )
 
 
-console = Console(soft_wrap=True, highlight=False)
 TABLES = {"pmlb": pmlb, "xgboost": xgboost, "deepar": deepar}
 
 
@@ -91,7 +90,11 @@ def measure(name: str, table: ResultTable) -> dict[str, Any]:
         found = evaluate(table, recommenders(), folds=10, groups=families(table), min_range=0.01)
     else:
         found = evaluate(table, recommenders())
-    return {**found.to_dict(), "processor_s": round(time.process_time() - began, 1)}
+    return {
+        **found.to_dict(),
+        "folds": 10 if name == "pmlb" else None,
+        "processor_s": round(time.process_time() - began, 1),
+    }
 
 
 def main() -> None:
@@ -103,19 +106,19 @@ def main() -> None:
     folder = Path(os.environ.get("LDE_DATA_DIR", ROOT / "shared" / "data")) / "recommend"
     for name in options.tables:
         found = measure(name, TABLES[name](folder))
-        console.print(
+        bench.console.print(
             f"\n{name}: {found['n_datasets']} data sets, {found['n_groups']} families, {found['processor_s']} s"
         )
         for recommender, row in found["recommenders"].items():
             regrets = " ".join(f"{value:6.2f}" for value in row["regret_mean"].values())
             chosen = ", ".join(sorted(set(row.get("chosen", ()))))
-            console.print(f"{recommender:34}{regrets}  NDCG@10 {row['ndcg_at_10']:.3f}  {chosen}")
+            bench.console.print(f"{recommender:34}{regrets}  NDCG@10 {row['ndcg_at_10']:.3f}  {chosen}")
         for one in found["against_average_rank"]:
             if one["recommender"] == "chosen by hold-out":
-                console.print(f"  @{one['step']}: {one['mean']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]")
+                bench.console.print(f"  @{one['step']}: {one['mean']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]")
         if options.json is not None:
             kept = json.loads(options.json.read_text()) if options.json.exists() else {}
-            options.json.write_text(json.dumps({**kept, name: found}, indent=1) + "\n")
+            bench.write(options.json, {**kept, name: {"setting": bench.setting(folder), **found}})
 
 
 if __name__ == "__main__":

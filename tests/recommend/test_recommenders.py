@@ -22,6 +22,7 @@ from lightning_lde.recommend import (
     ResultTable,
     SurrogateAcrossDatasets,
 )
+from lightning_lde.recommend._experience import experience_of
 
 from .planted import CONFIGURATIONS, clusters, pure_noise
 
@@ -157,7 +158,7 @@ def test_intervals_cover_what_comes_out() -> None:
     inside: dict[int, list[bool]] = {0: [], 3: []}
     for fold in range(4):
         held_out = table.datasets[fold::4]
-        learned = EmpiricalBayes().fit(table.for_datasets(set(table.datasets) - set(held_out)))
+        learned = EmpiricalBayes(n_trees=30).fit(table.for_datasets(set(table.datasets) - set(held_out)))
         for name in held_out:
             values = table.mean[table.dataset_index == table.datasets.index(name)]
             session = learned.start(table.descriptors_of(name))
@@ -179,8 +180,9 @@ def test_configurations_of_each_data_sets_own_are_learned_from_by_their_settings
         settings={"rate": (10.0**rates).ravel().tolist(), "other": rng.uniform(size=480).tolist()},
         metric=(-((rates + 2.0) ** 2) * rng.uniform(1, 3, size=(8, 1)) + rng.normal(size=(8, 1))).ravel(),
     )
-    part = table.for_datasets(table.datasets[1:])
+    experience = experience_of(table.for_datasets(table.datasets[1:]))
+    assert not experience.shares_configurations
     own = [table.configurations[i] for i in table.configuration_index[table.dataset_index == 0]]
     for make in (AverageRank, EmpiricalBayes, GreedyPortfolio, MatrixFactorisation):
-        asked = make().fit(part).start(candidates=own).ask()
+        asked = make().learn(experience).start(candidates=own).ask()
         assert abs(np.log10(table.settings_of(asked[0])["rate"]) + 2.0) < 0.4
