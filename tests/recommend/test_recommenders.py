@@ -60,11 +60,11 @@ def test_descriptors_tell_the_right_configuration_at_once(make: type[EmpiricalBa
 
 def test_the_default_finds_them_too_and_says_no_reason_against_itself(planted: ResultTable) -> None:
     default = ChosenByHoldout().fit(planted)
-    assert default.chosen == "empirical Bayes with descriptors"
+    assert default.chosen == "empirical Bayes"
     assert default.reason is None
     assert default.start(KIND).ask() == ["c01"]
     regrets = {one.recommender: one.regret for one in default.held_out}
-    assert default.expected_regret == regrets["empirical Bayes with descriptors"]
+    assert default.expected_regret == regrets["empirical Bayes"]
     assert default.expected_regret[0] < regrets["average rank"][0] / 2 < regrets["random"][0] / 2
 
 
