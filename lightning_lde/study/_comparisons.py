@@ -15,11 +15,7 @@ _Found = tuple[str, str, DependentDifference, float]
 
 
 def comparisons_of(
-    configurations: Sequence[ConfigurationResult],
-    families: Mapping[str, str],
-    notes: list[str],
-    *,
-    resamples: int = 9999,
+    configurations: Sequence[ConfigurationResult], families: Mapping[str, str], notes: list[str]
 ) -> tuple[Comparison, ...]:
     """Each MAML configuration against pretraining on tasks of the same size.
 
@@ -27,14 +23,13 @@ def comparisons_of(
         configurations: The correlation of each.
         families: By data set its family; empty where each is its own.
         notes: What is left out is added to them.
-        resamples: Of the bootstrap.
     """
     found: list[_Found] = []
     for base in (one for one in configurations if one.method.startswith("pretraining")):
         for result in (one for one in configurations if one.method.startswith("maml")):
             if (base.ways, base.shots) == (result.ways, result.shots):
                 try:
-                    found.append((result.label, base.label, *_difference(result, base, families, resamples)))
+                    found.append((result.label, base.label, *_difference(result, base, families)))
                 except DataError as error:
                     notes.append(f"{result.label} against {base.label} is left out: {error}")
     of_r = holm([p_of(difference) for _, _, difference, _ in found])
@@ -46,7 +41,7 @@ def comparisons_of(
 
 
 def _difference(
-    result: ConfigurationResult, base: ConfigurationResult, families: Mapping[str, str], resamples: int
+    result: ConfigurationResult, base: ConfigurationResult, families: Mapping[str, str]
 ) -> tuple[DependentDifference, float]:
     """Both relations over the data sets that both have, and the correlation of their difference with diversity."""
     values = {point.dataset_id: point.value for point in base.points}
@@ -54,7 +49,7 @@ def _difference(
     x, first = [point.diversity for point in shared], [point.value for point in shared]
     second = [values[point.dataset_id] for point in shared]
     clusters = [families[point.dataset_id] for point in shared] if families else None
-    found = compare_dependent(x, first, second, clusters=clusters, resamples=resamples)
+    found = compare_dependent(x, first, second, clusters=clusters)
     if not is_finite(p_of(found)):
         raise DataError(f"the p of equal correlations is {p_of(found)}, they are perfect; measure more data sets.")
     differences = np.subtract(first, second)

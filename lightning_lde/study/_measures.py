@@ -17,7 +17,6 @@ from lightning_lde.study._results import ConfigurationResult, MeasureResult
 from lightning_lde.study._sensitivity import probe_sensitivity
 from lightning_lde.study._slopes import slope_of
 
-_RESAMPLES = 1999
 _LEAST = 4
 _LEVEL = 0.05
 _DIGITS = 12
@@ -105,7 +104,7 @@ def measures_of(
         key = (one.probe_id, one.method)
         with_it = _with_measure(one, configurations, families)
         if with_it and key not in found:
-            compared = comparisons_of(with_it, families, [], resamples=_RESAMPLES)
+            compared = comparisons_of(with_it, families, [])
             found[key] = MeasureResult(
                 label=labels[key],
                 probe_id=one.probe_id,
@@ -133,7 +132,7 @@ def _with_measure(
             if point.dataset_id in measure.values
         )
         try:
-            slope = slope_of(points, families, resamples=_RESAMPLES)
+            slope = slope_of(points, families)
         except DataError:
             continue
         found.append(

@@ -79,23 +79,22 @@ def configuration_results(evidence: Evidence, notes: list[str]) -> tuple[Configu
     return _corrected(found, labels, evidence)
 
 
-def slope_of(points: tuple[Point, ...], families: Mapping[str, str], *, resamples: int = 9999) -> Slope:
+def slope_of(points: tuple[Point, ...], families: Mapping[str, str]) -> Slope:
     """The line through some data sets.
 
     Args:
         points: The data sets.
         families: By id of the data set its family; empty where each is its own.
-        resamples: Of bootstraps, and permutations.
 
     Raises:
         DataError: If there are fewer than four, or all have the same diversity.
     """
     x, y = [point.diversity for point in points], [point.value for point in points]
-    found = correlate(x, y, resamples=resamples)
+    found = correlate(x, y)
     # Without a spread of the metric there is a slope, which is 0, and no correlation.
     if math.isnan(found.r):
         return Slope(points, found, None)
-    return Slope(points, found, regress(x, y, clusters=families_of(points, families), resamples=resamples))
+    return Slope(points, found, regress(x, y, clusters=families_of(points, families)))
 
 
 def _corrected(

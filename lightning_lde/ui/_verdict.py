@@ -40,7 +40,8 @@ def answer(analysis: StudyAnalysis) -> str:
     rising = [one.label for one in analysis.configurations if one.p_holm < LEVEL and one.correlation.slope > 0]
     falling = [one.label for one in analysis.configurations if one.p_holm < LEVEL and one.correlation.slope < 0]
     words = (
-        f"Does {analysis.metric} rise with diversity? {_of_slopes(rising, falling, confounded)} "
+        f"Does {analysis.metric} rise with diversity? "
+        f"{_of_slopes(rising, falling, confounded, n=len(analysis.configurations))} "
         f"More for MAML than for pretraining? {_of_comparisons(analysis.comparisons, confounded)}"
     )
     return words + _reservation(analysis)
@@ -56,14 +57,21 @@ def _reservation(analysis: StudyAnalysis) -> str:
     return f" By other ways to measure diversity the answer is another in {len(others) - agree} of {len(others)}."
 
 
-def _of_slopes(rising: list[str], falling: list[str], confounded: list[str]) -> str:
+def _named(labels: list[str], n: int) -> str:
+    """Which of n they are."""
+    if not labels:
+        return f"none of {n}"
+    return listed(labels) if len(labels) < n or n == 1 else f"all {n}"
+
+
+def _of_slopes(rising: list[str], falling: list[str], confounded: list[str], *, n: int) -> str:
     if confounded and (rising or falling):
         return (
-            f"It changes with diversity for {listed(rising + falling)}, but diversity and {listed(confounded)} change "
-            "together exactly: these data cannot say which of them it follows."
+            f"It changes with diversity for {_named(rising + falling, n)}, but diversity and {listed(confounded)} "
+            "change together exactly: these data cannot say which of them it follows."
         )
-    words = [f"Shown for {listed(rising)}."] if rising else []
-    words += [f"It falls for {listed(falling)}."] if falling else []
+    words = [f"Shown for {_named(rising, n)}."] if rising else []
+    words += [f"It falls for {_named(falling, n)}."] if falling else []
     return " ".join(words) or "Not shown for any configuration, and not ruled out."
 
 
@@ -74,21 +82,19 @@ def _of_comparisons(comparisons: tuple[Comparison, ...], confounded: list[str]) 
     less = [one.first for one in comparisons if one.p_slope_holm < LEVEL and one.difference.slope_difference < 0]
     if (more or less) and confounded:
         return f"The slopes differ, but whether with diversity or with {listed(confounded)} cannot be said."
-    words = [f"Shown for {listed(more)}."] if more else []
-    words += [f"Less for {listed(less)}."] if less else []
+    n = len(comparisons)
+    words = [f"Shown for {_named(more, n)}."] if more else []
+    words += [f"Less for {_named(less, n)}."] if less else []
     return " ".join(words) or "Not shown for any configuration, and not ruled out."
 
 
 def _correlated(analysis: StudyAnalysis) -> str:
     results = analysis.configurations
     significant = [one.label for one in results if one.p_holm < LEVEL]
+    which = f": {', '.join(significant)}" if 0 < len(significant) < len(results) else ""
     return (
         f"Over {_n(analysis)} data sets, {analysis.metric} is correlated with diversity at the 5 % level (Holm) for "
-        + (
-            f"{len(significant)} of {len(results)} configurations: {', '.join(significant)}."
-            if significant
-            else f"none of {len(results)} configurations."
-        )
+        f"{len(significant) or 'none'} of {len(results)} configurations{which}."
     )
 
 
@@ -126,10 +132,12 @@ def _ruled_out(analysis: StudyAnalysis) -> str:
     results = analysis.configurations
     most = max(results, key=lambda one: one.r_squared_bounds[1])
     rise = max(results, key=lambda one: one.gain[2])
+    undecided = [one.label for one in results if one.gain[1] <= 0.0 <= one.gain[2]]
     return (
         f"At 95 % the data rule out an R² above {number(most.r_squared_bounds[1], 2)} ({most.label}), and "
         f"for every configuration a rise over the range of diversity of more than "
-        f"{amount(rise.gain[2], analysis.metric)} ({rise.label}); what lies below, none included, they do not."
+        f"{amount(rise.gain[2], analysis.metric)} ({rise.label}). They do not rule out that there is none for "
+        f"{_named(undecided, len(results))} (95 %, not corrected)."
     )
 
 

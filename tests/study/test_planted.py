@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from scipy import stats
 
 from lightning_lde import Lake
+from lightning_lde.cli import app
 from lightning_lde.recording import add_results
 from lightning_lde.schema import Dataset, DatasetConfig, Embedding, utc_now
 from lightning_lde.study import (
@@ -208,3 +211,45 @@ def test_stored_embeddings_give_the_heat_map_and_other_measures(
     ).column("target_kind")
     assert set(kinds.to_pylist()) == {"run", "dataset", "embeddings"}
     assert set(analysis_figures(found)) >= {"configurations", "comparisons", "effects", "needs", "measures", "p"}
+
+
+def test_the_command_gives_every_figure_as_json(tmp_path: Path, diversity: tuple[Lake, dict[str, float]]) -> None:
+    made = lake_of(tmp_path / "lake", diversity[1], {MAML: SLOPE, PRETRAINING: 0.0})
+
+    def asked(*words: str) -> Result:
+        return CliRunner().invoke(app, ["correlate", str(made.lake.url), *words])
+
+    found = json.loads(asked("--format", "json", "--margin", "0.05").stdout)
+    assert [one["label"] for one in found["configurations"]] == [
+        "MAML first order, 5 steps", "Pretraining + logistic regression",
+    ]  # fmt: skip
+    assert found["options"]["margin"] == 0.05
+    assert found["comparisons"][0]["difference"]["n"] == N
+    assert {query["name"] for query in found["queries"]} >= {"diversity per data set"}
+    stored = made.lake.sql("select result_id, figures->'needs'->>'n' as n from results").to_pylist()
+    assert stored == [{"result_id": found["result_id"], "n": str(N)}]
+    table = asked("--no-record", "--plots", str(tmp_path / "plots"))
+    assert "MAML first order, 5 steps" in table.stdout
+    assert "Does accuracy rise with diversity?" in table.stderr
+    assert made.lake.sql("select * from stored.results").num_rows == 1
+    assert (tmp_path / "plots" / "scatter.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--family", "sound"], "is not NAME=SET,SET"),
+        (["--family", "a=set 1", "--family", "b=set 1"], "is of two families, 'a' and 'b'"),
+        (["--family", "a=set 1,nowhere"], "no data set 'nowhere' to be of a family"),
+        (["--margin", "0"], "expected a number above 0"),
+        (["--smallest", "1"], "the smallest R² of interest is 1.0"),
+    ],
+)
+def test_decisions_that_cannot_be_taken_are_said(
+    tmp_path: Path, diversity: tuple[Lake, dict[str, float]], words: list[str], said: str
+) -> None:
+    made = lake_of(tmp_path / "lake", diversity[1], {MAML: SLOPE})
+    done = CliRunner().invoke(app, ["correlate", str(made.lake.url), *words])
+    assert done.exit_code != 0
+    assert said in done.output + str(done.exception)
+    assert made.lake.sql("select * from stored.results").num_rows == 0
