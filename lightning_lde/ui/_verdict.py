@@ -59,9 +59,7 @@ def _reservation(analysis: StudyAnalysis) -> str:
 
 def _named(labels: list[str], n: int) -> str:
     """Which of n they are."""
-    if not labels:
-        return f"none of {n}"
-    return listed(labels) if len(labels) < n or n == 1 else f"all {n}"
+    return listed(labels) if len(labels) < n or n == 1 else f"all {n} configurations"
 
 
 def _of_slopes(rising: list[str], falling: list[str], confounded: list[str], *, n: int) -> str:
@@ -133,12 +131,13 @@ def _ruled_out(analysis: StudyAnalysis) -> str:
     most = max(results, key=lambda one: one.r_squared_bounds[1])
     rise = max(results, key=lambda one: one.gain[2])
     undecided = [one.label for one in results if one.gain[1] <= 0.0 <= one.gain[2]]
-    return (
-        f"At 95 % the data rule out an R² above {number(most.r_squared_bounds[1], 2)} ({most.label}), and "
-        f"for every configuration a rise over the range of diversity of more than "
-        f"{amount(rise.gain[2], analysis.metric)} ({rise.label}). They do not rule out that there is none for "
-        f"{_named(undecided, len(results))} (95 %, not corrected)."
+    none = f"They do not rule out that there is none for {_named(undecided, len(results))}." if undecided else ""
+    words = (
+        f"At 95 %, not corrected, the data rule out an R² above {number(most.r_squared_bounds[1], 2)} ({most.label}), "
+        f"and for every configuration a rise over the range of diversity of more than "
+        f"{amount(rise.gain[2], analysis.metric)} ({rise.label}). {none}"
     )
+    return words.strip()
 
 
 def _adjusted(analysis: StudyAnalysis) -> list[str]:

@@ -104,6 +104,8 @@ def test_the_verdict_says_what_is_ruled_out_and_what_is_needed() -> None:
     analysis = analysis_of(sets(12), slope=0.0)
     text = " ".join(verdict(analysis))
     highest = max(one.r_squared_bounds[1] for one in analysis.configurations)
+    assert "They do not rule out that there is none for all 2 configurations." in text
+    assert "none for" not in " ".join(verdict(analysis_of(sets(12), slope=2.0, base_slope=2.0)))
     assert f"rule out an R² above {highest:.2f}" in text
     assert "12 data sets find a true R² of 0.20 with a chance of 32 %; 80 % need 36 data sets" in text
     assert "whether the answer rests on that is not known" in text
