@@ -30,8 +30,8 @@ class MAML(Adapting):
     parameter tensor (``learn_inner_lr="per_layer"``, Meta-SGD with one number a tensor) and for each step
     (``"per_layer_and_step"``, MAML++), and MAML++'s loss over all steps, annealed (``multi_step_loss``).
 
-    On a GPU ``model.tasks_at_once = 16`` adapts to so many tasks at a time, which is quicker and takes their memory; so do
-    validation and test.
+    On a GPU ``model.tasks_at_once = 16`` adapts to so many tasks at a time, in training and evaluation, which is
+    quicker and takes their memory.
 
     Logged: ``train/loss``, ``train/accuracy``, and for stage val or test and each number of steps k
     ``test/loss_k_steps``, ``test/accuracy_k_steps``, each also with ``_ci95``: half its 95 % interval over tasks.
