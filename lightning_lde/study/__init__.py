@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lightning_lde.study._answer import AnalysisOptions, Effect, EffectResult, MeasureResult, Needs, StudyAnalysis
 from lightning_lde.study._cells import ALGORITHMS, Cell, plan_cells
 from lightning_lde.study._correlation import analyse
 from lightning_lde.study._diversities import DatasetDiversity, TaskDistances, dataset_diversities, task_distances
@@ -20,19 +21,7 @@ from lightning_lde.study._plan_pilot import Measured, Pilot
 from lightning_lde.study._queries import QueryResult
 from lightning_lde.study._record import analysis_figures, record_analysis, result_id_of
 from lightning_lde.study._repetitions import MeasuredRun
-from lightning_lde.study._results import (
-    AdjustedSlope,
-    AnalysisOptions,
-    Comparison,
-    ConfigurationResult,
-    Covariate,
-    Effect,
-    EffectResult,
-    MeasureResult,
-    Needs,
-    Point,
-    StudyAnalysis,
-)
+from lightning_lde.study._results import AdjustedSlope, Comparison, ConfigurationResult, Covariate, Point
 from lightning_lde.study._sensitivity import ProbeAgreement, ProbeSensitivity, probe_sensitivity, sensitivity_lines
 from lightning_lde.study._settings import PRESETS, StudySettings, preset
 from lightning_lde.study._states import CellState, cell_states

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.query import Lake
+from lightning_lde.study._answer import AnalysisOptions, StudyAnalysis
 from lightning_lde.study._comparisons import comparisons_of
 from lightning_lde.study._covariates import covariate_notes, covariates_of
 from lightning_lde.study._diversities import TaskDistances, task_distances
@@ -23,7 +24,6 @@ from lightning_lde.study._queries import (
     runs_sql,
     settings_sql,
 )
-from lightning_lde.study._results import AnalysisOptions, StudyAnalysis
 from lightning_lde.study._slopes import MINIMUM_DATASETS, Evidence, configuration_results
 
 UNTAGGED = "none"

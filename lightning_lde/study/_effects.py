@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lightning_lde.statistics import holm, paired_cohens_d, paired_equivalence, paired_test, random_effects
+from lightning_lde.study._answer import Effect, EffectResult
 from lightning_lde.study._labels import Rows, by_configuration, labels_of
 from lightning_lde.study._notes import not_finite_notes
-from lightning_lde.study._results import Effect, EffectResult
 
 _ROUNDING = 1e-12
 

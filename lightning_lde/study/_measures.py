@@ -10,10 +10,11 @@ from typing import Any
 from lightning_lde.errors import DataError
 from lightning_lde.query import Lake
 from lightning_lde.statistics import holm
+from lightning_lde.study._answer import MeasureResult
 from lightning_lde.study._comparisons import comparisons_of
 from lightning_lde.study._diversities import DatasetDiversity
 from lightning_lde.study._labels import Rows
-from lightning_lde.study._results import ConfigurationResult, MeasureResult
+from lightning_lde.study._results import ConfigurationResult
 from lightning_lde.study._sensitivity import probe_sensitivity
 from lightning_lde.study._slopes import slope_of
 

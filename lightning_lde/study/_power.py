@@ -6,7 +6,7 @@ import math
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.statistics import correlation_power, n_required
-from lightning_lde.study._results import Needs
+from lightning_lde.study._answer import Needs
 
 POWER, LEVEL = 0.8, 0.05
 # An R² that less than a million data sets would find.

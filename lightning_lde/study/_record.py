@@ -9,7 +9,7 @@ from typing import Any
 from lightning_lde.query import Lake
 from lightning_lde.recording import add_results
 from lightning_lde.schema import Link, Relation, Result, content_id, utc_now
-from lightning_lde.study._results import StudyAnalysis
+from lightning_lde.study._answer import StudyAnalysis
 
 KIND = "correlation"
 # Whoever changes how figures are computed from the same inputs counts on: equal ids mean equal figures.
