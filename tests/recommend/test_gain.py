@@ -1,0 +1,41 @@
+"""What repetitions are worth: planted noise that single runs fall for, and none where there is nothing to average."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightning_lde.errors import DataError
+from lightning_lde.recommend import ResultTable, gain_of_aggregation
+
+
+def noisy(noise: float, *, repetitions: int = 10) -> ResultTable:
+    """Six configurations, the last of which is the best on each of eight data sets by a tenth."""
+    random = np.random.default_rng(0)
+    rows = [(d, c) for d in range(8) for c in range(6) for _ in range(repetitions)]
+    return ResultTable.from_columns(
+        dataset=[f"set {d}" for d, _ in rows],
+        configuration=[f"c{c}" for _, c in rows],
+        metric=[d + 0.1 * c + noise * random.normal() for d, c in rows],
+    )
+
+
+def test_means_see_through_noise() -> None:
+    gain = gain_of_aggregation(noisy(0.6, repetitions=80), steps=(1, 6), draws=10)
+    first, last = gain.steps
+    assert (gain.n_datasets, gain.n_draws, gain.repetitions) == (8, 10, 80.0)
+    assert first.aggregated < first.single < first.random
+    assert first.gain == pytest.approx(first.single - first.aggregated)
+    assert 0 < first.low < first.gain < first.high
+    assert (last.single, last.aggregated, last.random) == (0.0, 0.0, 0.0)
+    assert np.mean(list(gain.datasets.values())) == pytest.approx(first.gain)
+
+
+def test_without_noise_there_is_nothing_to_gain() -> None:
+    (step,) = gain_of_aggregation(noisy(0.0), steps=(1,), draws=3).steps
+    assert (step.single, step.aggregated, step.gain, step.low, step.high) == (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_without_repetitions_there_is_nothing_to_aggregate() -> None:
+    with pytest.raises(DataError, match="repeated"):
+        gain_of_aggregation(noisy(0.1, repetitions=1))
