@@ -96,8 +96,8 @@ def test_study_diversity_and_correlation(tmp_path: Path) -> None:
     assert len(list((tmp_path / "tables").glob("*.parquet"))) == 5
     assert "greek" in run("analysis/diversity.py", *place, *SETS, *SMALL, cwd=tmp_path)
     output = run("analysis/correlation.py", *place, "-o", "out/report.html", cwd=tmp_path)
-    assert output.count("MAML first order, 5 steps") == 1
-    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").count("<svg") == 5
+    assert sum(line.startswith("MAML first order, 5 steps ") for line in output.splitlines()) == 1
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").count("<svg") >= 5
     assert count(Lake(tmp_path / "lake"), "runs where status = 'finished'") == 13
 
 
