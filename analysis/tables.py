@@ -44,7 +44,7 @@ python analysis/tables.py LAKE {words} -o .
 | file | one row per | rows |
 |---|---|---|
 {files}
-
+{answer}
 Accuracy in percent: mean over seeds, ± the half of its 95 % interval over tasks, ± that over seeds (none for what has
 no seeds). All are judged on the same tasks, {tasks} of each data set.
 
@@ -58,6 +58,8 @@ The settings, `{settings_id}`:
 {settings}
 ```
 """
+
+ANSWER = "\nWhat follows from them: [answer.md](answer.md).\n"
 
 ROWS = {
     "runs": "finished training",
@@ -122,6 +124,7 @@ def write(
         began=min(runs.column("started_at").to_pylist()),
         words=words,
         files="\n".join(f"| `{name}.parquet` | {ROWS[name]} | {t.num_rows} |" for name, t in tables.named().items()),
+        answer=ANSWER if (folder / "answer.md").exists() else "",
         tasks=settings.test_episodes,
         table="\n".join(lines),
         settings_id=settings.settings_id,
