@@ -130,7 +130,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float], *, confidence: floa
 
     Example:
         >>> [round(value, 2) for value in rank_correlation([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5])]
-        [0.94, 0.37, 1.0]
+        [0.94, 0.38, 1.0]
     """
     if len(x) < 2 or not (np.ptp(x) and np.ptp(y)):
         return math.nan, math.nan, math.nan

@@ -22,7 +22,7 @@ SETS = ("mnist", "fashion_mnist", "sign_digits", "braille", "trashnet", "fsdd_me
 
 
 def pack(name: str) -> FewShotDataset:
-    folder = Path(os.environ.get("LDE_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
+    folder = Path(os.environ.get("LDE_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data")
     if not (folder / f"{name}.parquet").exists():
         pytest.skip(f"no data packs at {folder}: set LDE_DATA_DIR")
     return load_pack(folder / f"{name}.parquet")

@@ -79,7 +79,7 @@ def trainer(tmp_path: Path) -> Callable[..., pl.Trainer]:
 @pytest.fixture(scope="session")
 def packs_folder() -> Path:
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("LDE_DATA_DIR", beside))
+    folder = Path(os.environ.get("LDE_DATA_DIR") or beside)
     if not folder.is_dir():
         pytest.skip("no data packs: set LDE_DATA_DIR or put them at ../shared/data")
     return folder

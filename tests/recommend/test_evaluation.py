@@ -23,7 +23,7 @@ from lightning_lde.recommend import (
 
 from .planted import clusters, pure_noise
 
-TABLES = Path(os.environ.get("LDE_DATA_DIR", Path(__file__).parents[2] / "shared" / "data")) / "recommend"
+TABLES = Path(os.environ.get("LDE_DATA_DIR") or Path(__file__).resolve().parents[3] / "shared" / "data") / "recommend"
 needs_tables = pytest.mark.skipif(not TABLES.exists(), reason=f"public tables of results are not in {TABLES}")
 
 

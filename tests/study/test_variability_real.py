@@ -46,7 +46,7 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
 def pack(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("LDE_DATA_DIR", beside)) / f"{name}.parquet"
+    path = Path(os.environ.get("LDE_DATA_DIR") or beside) / f"{name}.parquet"
     if not path.is_file():
         pytest.skip(f"no data pack {name}: set LDE_DATA_DIR or put the packs at ../shared/data")
     table = pq.read_table(path, columns=["image", "label"])
