@@ -120,3 +120,12 @@ def test_dropout_is_drawn_for_each_task(first_order: bool) -> None:
 def test_no_tasks_at_once_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="tasks_at_once=0: expected at least 1"):
         meta_loss(network("MLP", "none"), tasks(), InnerLoop(1, 0.1), tasks_at_once=0)
+    model = MAML(MLP(SIZE * SIZE, (8,)), ways=WAYS).double()
+    model.tasks_at_once = 0
+    with pytest.raises(ConfigurationError, match="tasks_at_once=0: expected at least 1"):
+        model.score_tasks(tasks())
+
+
+def test_too_few_step_lengths_are_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="lr of head has 2 lengths for 3 steps"):
+        InnerLoop(3, {"body": torch.tensor(0.1), "head": torch.ones(2)})

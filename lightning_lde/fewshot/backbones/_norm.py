@@ -98,8 +98,8 @@ class DropBlock(nn.Module):
 class _OfBatch2d(nn.BatchNorm2d):
     """Batch norm by the batch's own statistics; under torch.func's transforms written out.
 
-    With all tasks at once on an H100 that takes a fifth less time and 40 % less memory: torch's own keeps several
-    copies of the map for its second derivative.
+    torch's own keeps several copies of the map for its second derivative: 16 tasks at once of 84 x 84 pixels, 5 inner
+    steps, took 374 ms and 52 GB on an H100 with it, 292 ms and 31 GB so.
     """
 
     def forward(self, input: Tensor) -> Tensor:

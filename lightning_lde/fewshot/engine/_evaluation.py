@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, adapt, channels_last, lr_at, trainable
+from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, adapt, channels_last, trainable
 
 __all__ = ["adapted_at", "evaluation_mode"]
 
@@ -38,15 +38,16 @@ def adapted_at(
     for count in steps:
         for step in range(done, count):
             start = {name: value.detach().requires_grad_() for name, value in current.items()}
-            lr = (
-                inner.lr
-                if isinstance(inner.lr, (int, float))
-                else {name: lr_at(inner, name, step) for name in inner.lr}
-            )
-            one = replace(inner, steps=1, first_order=True, step_weights=None, lr=lr)
+            one = replace(inner, steps=1, first_order=True, step_weights=None, lr=_lr_at(inner, step))
             [current] = adapt(model, start, images, labels, one, buffers=buffers)
         done = count
         yield count, {**{name: value.detach() for name, value in current.items()}, **buffers}
+
+
+def _lr_at(inner: InnerLoop, step: int) -> float | dict[str, Tensor]:
+    if isinstance(inner.lr, (int, float)):
+        return inner.lr
+    return {name: torch.as_tensor(inner.lr_of(name, step)).detach() for name in inner.lr}
 
 
 @contextmanager

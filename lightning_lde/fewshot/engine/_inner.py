@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +18,6 @@ __all__ = [
     "accuracy",
     "adapt",
     "channels_last",
-    "lr_at",
     "query_loss",
     "trainable",
     "weighted",
@@ -35,7 +33,7 @@ class InnerLoop:
     Args:
         steps: Number of steps.
         lr: Step length: a number, or by parameter name a tensor of shape () for all steps or (n,) for each of
-            ``steps`` <= n steps. Gradients flow into tensors that require one.
+            ``steps`` <= n steps, the last of which goes on in evaluation. Gradients flow into tensors that require one.
         first_order: Treat each step's gradient as a constant (FOMAML).
         adapted: Names of the parameters that change; None means all that are trainable.
         step_weights: Weights of the query loss after each step, summing to one as a rule; None means the loss after the
@@ -61,13 +59,16 @@ class InnerLoop:
             raise ConfigurationError(
                 f"step_weights has {len(self.step_weights)} weights for {self.steps} steps: give one for each step."
             )
+        lengths = {} if isinstance(self.lr, (int, float)) else self.lr
+        if few := [name for name, lr in lengths.items() if lr.ndim and len(lr) < self.steps]:
+            raise ConfigurationError(f"lr of {few[0]} has {len(lengths[few[0]])} lengths for {self.steps} steps.")
 
     def lr_of(self, name: str, step: int) -> float | Tensor:
-        """Step length of a parameter in a step, which counts from 0."""
+        """Step length of a parameter in a step, which counts from 0; behind the last one it stays."""
         if isinstance(self.lr, (int, float)):
             return self.lr
         lr = self.lr[name]
-        return lr[step] if lr.ndim else lr
+        return lr[min(step, len(lr) - 1)] if lr.ndim else lr
 
     def learned(self) -> list[Tensor]:
         """The step lengths that are learned, each once."""
@@ -78,14 +79,6 @@ class InnerLoop:
     def changes(self, parameters: Parameters) -> list[str]:
         """Names of the parameters that a task changes, in the model's order."""
         return [name for name in parameters if self.adapted is None or name in self.adapted]
-
-
-def lr_at(inner: InnerLoop, name: str, step: int) -> Any:
-    """Step length of a parameter in evaluation, where the last one goes on: a constant number, or tensor ()."""
-    if isinstance(inner.lr, (int, float)):
-        return inner.lr
-    lr = inner.lr[name].detach()
-    return lr[min(step, len(lr) - 1)] if lr.ndim else lr
 
 
 def trainable(model: nn.Module) -> Parameters:

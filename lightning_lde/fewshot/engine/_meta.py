@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine._inner import (
     InnerLoop,
@@ -57,8 +56,6 @@ def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop, *, tasks_at_on
     Raises:
         ConfigurationError: ``tasks_at_once`` is below 1.
     """
-    if tasks_at_once < 1:
-        raise ConfigurationError(f"tasks_at_once={tasks_at_once}: expected at least 1.")
     sources = [*trainable(model).values(), *inner.learned()]
     found = _over_tasks(model, batch, inner) if tasks_at_once == 1 else _at_once(model, batch, inner, tasks_at_once)
     loss = found.loss

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, vmap
 
+from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot.data._episodes import Episode
-from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, lr_at, trainable, weighted
+from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, accuracy, trainable, weighted
 
 __all__ = ["scores_together", "slopes_together"]
 
@@ -36,7 +37,11 @@ def slopes_together(
     Returns:
         The mean over tasks of the slopes by parameter and by learned step length, then for each task what training
         minimises, the loss after the last step, and the accuracy there, each of shape (tasks,).
+
+    Raises:
+        ConfigurationError: ``chunk_size`` is below 1.
     """
+    _check(chunk_size)
     given = {} if isinstance(inner.lr, (int, float)) else dict(inner.lr)
     learned = {name: lr.detach() for name, lr in given.items() if lr.requires_grad}
     task = grad_and_value(_task_loss(model, inner), argnums=(0, 1), has_aux=True)
@@ -62,7 +67,11 @@ def scores_together(
 
     Returns:
         For each number of steps: the number, query loss and accuracy of each task, both of shape (tasks,).
+
+    Raises:
+        ConfigurationError: ``chunk_size`` is below 1.
     """
+    _check(chunk_size)
 
     def walk(start: Parameters, *task: Tensor) -> tuple[Tensor, ...]:
         support, labels, query, targets = task
@@ -70,8 +79,7 @@ def scores_together(
         for count in steps:
             for step in range(done, count):
                 slopes = _slopes(model, inner, current, support, labels, constant=True)
-                lrs = {name: lr_at(inner, name, step) for name in slopes}
-                current = {**current, **{name: current[name] - lrs[name] * slope for name, slope in slopes.items()}}
+                current = {**current, **_moved(current, slopes, inner, step)}
             done = count
             loss, logits = _loss(model, current, query, targets)
             found += [loss, accuracy(logits, targets)]
@@ -85,16 +93,19 @@ def scores_together(
     return list(zip(steps, found[::2], found[1::2], strict=True))
 
 
-def _task_loss(model: nn.Module, inner: InnerLoop) -> Callable[..., tuple[Tensor, tuple[Tensor, Tensor]]]:
-    fixed = {} if isinstance(inner.lr, (int, float)) else dict(inner.lr)
+def _check(chunk_size: int | None) -> None:
+    if chunk_size is not None and chunk_size < 1:
+        raise ConfigurationError(f"tasks_at_once={chunk_size}: expected at least 1.")
 
+
+def _task_loss(model: nn.Module, inner: InnerLoop) -> Callable[..., tuple[Tensor, tuple[Tensor, Tensor]]]:
     def run(start: Parameters, learned: Learned, *task: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         support, labels, query, targets = task
+        now = inner if isinstance(inner.lr, (int, float)) else replace(inner, lr={**inner.lr, **learned})
         current, losses, logits = start, [], query
         for step in range(inner.steps):
             slopes = _slopes(model, inner, current, support, labels, constant=inner.first_order)
-            for name, slope in slopes.items():
-                current = {**current, name: current[name] - _lr(inner, {**fixed, **learned}, name, step) * slope}
+            current = {**current, **_moved(current, slopes, now, step)}
             if inner.step_weights is not None or step == inner.steps - 1:
                 loss, logits = _loss(model, current, query, targets)
                 losses.append(loss)
@@ -111,13 +122,10 @@ def _slopes(
     return {name: slope.detach() if constant else slope for name, slope in slopes.items()}
 
 
+def _moved(current: Parameters, slopes: Parameters, inner: InnerLoop, step: int) -> Parameters:
+    return {name: current[name] - inner.lr_of(name, step) * slope for name, slope in slopes.items()}
+
+
 def _loss(model: nn.Module, state: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     logits: Tensor = functional_call(model, state, (images,))
     return F.cross_entropy(logits, labels), logits
-
-
-def _lr(inner: InnerLoop, lrs: Mapping[str, Any], name: str, step: int) -> float | Tensor:
-    if isinstance(inner.lr, (int, float)):
-        return inner.lr
-    lr: Tensor = lrs[name]
-    return lr[step] if lr.ndim else lr
