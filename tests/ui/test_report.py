@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import functools
+import io
 import math
 import re
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
 from lightning_lde.study import AnalysisOptions, QueryResult, StudyAnalysis
 from lightning_lde.study._comparisons import comparisons_of
@@ -21,7 +25,7 @@ from lightning_lde.study._measures import measures_of, stored_measures
 from lightning_lde.study._power import needs_of
 from lightning_lde.study._slopes import Evidence, configuration_results
 from lightning_lde.ui import answer, save_figures, study_figures, study_report, verdict
-from lightning_lde.ui._drawing import png_of
+from lightning_lde.ui._drawing import png_of, svg_of, with_palette
 from lightning_lde.ui._words import amount, number, probability, signed
 
 QUERIES = (
@@ -163,6 +167,45 @@ def test_figures_are_files_that_hold_their_captions(tmp_path: Path) -> None:
     assert b"n = 5 data sets, one point each" in first["scatter.svg"]
     again = study_figures(analysis)[0]
     assert png_of(again.drawn, again.title, again.caption) == first["scatter.png"]
+
+
+def png_with(pixels: np.ndarray[Any, Any], **texts: str) -> bytes:
+    buffer, chunks = io.BytesIO(), PngImagePlugin.PngInfo()
+    for name, text in texts.items():
+        chunks.add_text(name, text)
+    Image.fromarray(pixels).save(buffer, "png", pnginfo=chunks)
+    return buffer.getvalue()
+
+
+def test_a_palette_keeps_256_colours_the_texts_and_what_is_transparent() -> None:
+    rng = np.random.default_rng(0)
+    colours = np.column_stack([rng.integers(0, 256, (256, 3)), np.full(256, 255)]).astype(np.uint8)
+    pixels = colours[rng.integers(0, 256, (60, 80))]
+    whole = png_with(pixels, Title="R² of α")
+    packed = with_palette(whole)
+    with Image.open(io.BytesIO(packed)) as image:
+        assert (image.mode, image.info["Title"]) == ("P", "R² of α")
+        np.testing.assert_array_equal(np.asarray(image.convert("RGBA")), pixels)
+    assert len(packed) < len(whole) / 2
+    pixels[0, 0, 3] = 0
+    assert with_palette(png_with(pixels)) == png_with(pixels)
+    flat = png_with(np.full((1, 1, 4), 255, dtype=np.uint8))
+    assert with_palette(flat) == flat
+
+
+def test_pictures_inside_an_svg_have_a_palette_whatever_names_say() -> None:
+    from matplotlib.figure import Figure
+
+    figure, name = Figure(), '"data:image/png;base64,no picture" <image href="data:image/png;base64,none"'
+    axis = figure.subplots()
+    axis.imshow(np.random.default_rng(0).random((40, 40)), cmap="cividis")
+    axis.set_title(name)
+    root = ElementTree.fromstring(svg_of(figure, name))
+    (picture,) = root.iterfind(".//{http://www.w3.org/2000/svg}image")
+    data = picture.get("{http://www.w3.org/1999/xlink}href", "").removeprefix("data:image/png;base64,")
+    with Image.open(io.BytesIO(base64.b64decode(data, validate=True))) as image:
+        assert image.mode == "P"
+    assert name in "".join(root.itertext())
 
 
 def test_data_sets_of_one_name_keep_their_own_figures() -> None:
