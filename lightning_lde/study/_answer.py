@@ -174,3 +174,8 @@ class StudyAnalysis:
     queries: tuple[QueryResult, ...]
     run_ids: tuple[str, ...]
     distances: TaskDistances | None = None
+
+    @property
+    def has_families(self) -> bool:
+        """Whether a family holds several data sets, so that p and intervals are those over families."""
+        return any(one.n_families < one.correlation.n for one in self.configurations)

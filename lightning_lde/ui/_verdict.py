@@ -110,12 +110,13 @@ def _compared(analysis: StudyAnalysis) -> list[str]:
     words = [_difference_words(one, spans[one.first], analysis.metric) for one in comparisons]
     apart = [one for one in comparisons if one.p_holm < LEVEL]
     lower = sum(one.difference.r_difference < 0 for one in apart)
+    test = "jackknife over families" if analysis.has_families else "Williams"
     direction = f": lower for MAML in {lower}, higher in {len(apart) - lower}" if apart else ""
     return [
         f"The slope under MAML differs from that under pretraining at the 5 % level (wild bootstrap, Holm) in "
         f"{len(clear)} of {len(comparisons)} comparisons. Over the range of diversity the differences are "
         f"{'; '.join(words)}.",
-        f"The correlation of MAML differs from that of pretraining at the 5 % level (Williams, Holm) in "
+        f"The correlation of MAML differs from that of pretraining at the 5 % level ({test}, Holm) in "
         f"{len(apart)} of {len(comparisons)} comparisons{direction}.",
     ]
 

@@ -25,7 +25,7 @@ from lightning_lde.study import (
     record_analysis,
     result_id_of,
 )
-from lightning_lde.ui import answer, study_report
+from lightning_lde.ui import answer, study_report, verdict
 
 from .synthetic import MAML, PRETRAINING, SyntheticLake, Value
 
@@ -158,6 +158,16 @@ def test_families_of_data_sets_count_once(tmp_path: Path, diversity: tuple[Lake,
     assert maml.slope_bounds == maml.bootstrap_bounds
     assert math.isnan(found.comparisons[0].difference.p_williams)
     assert found.comparisons[0].p == found.comparisons[0].difference.p_jackknife
+    said = " ".join([study_report(found), *verdict(found)])
+    assert "Williams" not in said
+    assert "at the 5 % level (jackknife over families, Holm)" in said
+    assert "permutation of" not in said
+    # One that is a family of its own is as independent as before.
+    alone = made.analyse(options=AnalysisOptions(families={NAMES[0]: "alone"}))
+    assert of(alone, MAML).p == of(alone, MAML).correlation.p_permutation
+    said = " ".join([study_report(alone), *verdict(alone)])
+    assert "(Williams, Holm)" in said
+    assert "jackknife over families" not in said
 
 
 def test_figures_go_into_the_lake_once(tmp_path: Path, diversity: tuple[Lake, dict[str, float]]) -> None:
