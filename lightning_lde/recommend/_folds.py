@@ -9,6 +9,8 @@ import numpy as np
 
 from lightning_lde.errors import ConfigurationError
 
+from ._neighbours import varying
+from ._scores import row_ranks
 from ._table import IntArray, ResultTable
 
 
@@ -55,13 +57,10 @@ def stem(name: str) -> str:
 
 
 def _near(table: ResultTable, distance: float) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    from ._scores import row_ranks
-
     n = len(table.datasets)
     if not table.descriptor_names:
         return np.zeros((n, n), dtype=bool)
-    varying = np.nanstd(table.descriptors, axis=0) > 0
-    ranks = row_ranks(table.descriptors[:, varying].T).T
+    ranks = row_ranks(table.descriptors[:, varying(table.descriptors)].T).T
     differences = np.abs(ranks[:, None, :] - ranks[None, :, :])
     shared = np.isfinite(differences).sum(axis=2)
     mean = np.where(np.isfinite(differences), differences, 0.0).sum(axis=2) / np.maximum(shared, 1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ._table import FloatArray, ResultTable
+from ._table import BoolArray, FloatArray, ResultTable
 
 
 class DescriptorSpace:
@@ -23,9 +23,9 @@ class DescriptorSpace:
 
     def __init__(self, table: ResultTable) -> None:
         values = table.descriptors
-        varying = np.array([_varies(column) for column in values.T], dtype=bool)
-        self.names = tuple(name for name, use in zip(table.descriptor_names, varying, strict=True) if use)
-        values = values[:, varying]
+        differing = varying(values)
+        self.names = tuple(name for name, use in zip(table.descriptor_names, differing, strict=True) if use)
+        values = values[:, differing]
         self._medians = np.nanmedian(values, axis=0) if self.names else np.zeros(0)
         self.known = np.where(np.isfinite(values), values, self._medians)
         self._sorted = np.sort(self.known, axis=0)
@@ -53,6 +53,7 @@ class DescriptorSpace:
         return np.asarray((below + equal / 2.0) / max(len(self._sorted), 1), dtype=np.float64)
 
 
-def _varies(column: FloatArray) -> bool:
-    known = column[np.isfinite(column)]
-    return bool(known.size and np.ptp(known) > 0)
+def varying(values: FloatArray) -> BoolArray:
+    """Which columns have two different values, nan aside, shape (columns,)."""
+    known = [column[np.isfinite(column)] for column in values.T]
+    return np.array([column.size > 0 and np.ptp(column) > 0 for column in known], dtype=bool)

@@ -135,6 +135,23 @@ def test_near_copies_are_families() -> None:
     assert families(table) == {"monk1": "monk1", "monk2": "monk1", "iris": "iris", "wine": "twin", "twin": "twin"}
 
 
+def test_a_descriptor_that_only_others_have_says_nothing_about_families() -> None:
+    """As when the one data set that has it is held out; 0.1 thrice has a standard deviation that is not quite 0."""
+    table = ResultTable.from_columns(
+        dataset=["iris", "wine", "twin", "gone"],
+        configuration=["x"] * 4,
+        metric=[1.0, 2.0, 3.0, 4.0],
+        descriptors={
+            "iris": {"a": 1.0, "same": 0.1},
+            "wine": {"a": 2.0, "same": 0.1},
+            "twin": {"a": 3.0, "same": 0.1},
+            "gone": {"alone": 3.0},
+        },
+    )
+    left = table.for_datasets(["iris", "wine", "twin"])
+    assert families(left, distance=0.3) == {"iris": "iris", "wine": "wine", "twin": "twin"}
+
+
 def test_what_cannot_be_evaluated_is_refused() -> None:
     table = pure_noise(3)
     with pytest.raises(ConfigurationError, match="steps are"):
