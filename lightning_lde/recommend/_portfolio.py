@@ -11,14 +11,14 @@ def portfolio(surfaces: FloatArray, k: int) -> IntArray:
     """Rows of which each adds most to the best of those before it, over columns; the first is best on average.
 
     Args:
-        surfaces: What each past data set expects of each candidate, in units of its standard deviation, larger is
-            better, shape (candidates, data sets).
+        surfaces: What each past data set shows or expects of each candidate, on a scale on which data sets compare,
+            larger is better, shape (candidates, data sets).
         k: How many rows.
 
     Returns:
         Their numbers, shape (k,), fewer where there are fewer candidates.
 
-    Source: Feurer et al. (2022), Auto-sklearn 2.0, JMLR 23, section 3.1, over surfaces instead of measured results.
+    Source: Feurer et al. (2022), Auto-sklearn 2.0, JMLR 23, section 3.1, there over measured results.
 
     Example:
         >>> portfolio(np.array([[2.0, 2.0], [3.0, 0.0], [0.0, 3.5], [1.0, 1.0]]), 3).tolist()

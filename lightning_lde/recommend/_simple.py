@@ -9,6 +9,7 @@ import numpy as np
 from lightning_lde.errors import ConfigurationError
 
 from ._experience import Experience, experience_of
+from ._portfolio import portfolio
 from ._scores import column_means, column_spread, row_ranks
 from ._sessions import FixedOrder, Ledger
 from ._table import FloatArray, ResultTable
@@ -131,11 +132,6 @@ def portfolio_order(filled: FloatArray, *, size: int) -> FloatArray:
     """
     mean = filled.mean(axis=0)
     order = np.asarray(mean - mean.max() - 1.0, dtype=np.float64)
-    best = np.full((len(filled), 1), -np.inf)
-    for place in range(min(size, mean.size)):
-        reached = np.maximum(filled, best).mean(axis=0)
-        reached[order > 0.0] = -np.inf
-        chosen = int(reached.argmax())
-        order[chosen] = float(size - place)
-        best = np.maximum(best, filled[:, [chosen]])
+    chosen = portfolio(filled.T, size)
+    order[chosen] = size - np.arange(chosen.size)
     return order
