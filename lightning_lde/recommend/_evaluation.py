@@ -87,14 +87,12 @@ class Evaluation:
         """
         if baseline not in self.regret:
             raise ConfigurationError(f"{baseline!r} was not evaluated; there are {', '.join(self.regret)}.")
-        weights = group_weights(self.groups, resamples=resamples, seed=seed)
-        bounds = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
         found = []
         for name, regret in self.regret.items():
             if name == baseline:
                 continue
             gain = self.regret[baseline] - regret
-            low, high = np.percentile(weights @ gain / weights.sum(axis=1, keepdims=True), bounds, axis=0)
+            low, high = mean_interval(gain, self.groups, confidence=confidence, resamples=resamples, seed=seed)
             for place, step in enumerate(self.steps):
                 column = gain[:, place]
                 found.append(
@@ -228,12 +226,24 @@ def ndcg_at_10(session: Session, row: HeldOut) -> float:
     return float(ndcg_score(row.scores[None, :], predicted[None, :], k=10))
 
 
-def group_weights(groups: Sequence[str], *, resamples: int, seed: int) -> FloatArray:
-    """How often each data set is drawn in each bootstrap over groups, shape (resamples, data sets)."""
+def mean_interval(
+    values: FloatArray, groups: Sequence[str], *, confidence: float = 0.95, resamples: int, seed: int
+) -> FloatArray:
+    """Percentile interval of the mean over data sets, by the bootstrap over groups, shape (2, steps).
+
+    Args:
+        values: Shape (data sets, steps).
+        groups: Group of each data set, drawn as a whole.
+        confidence: Coverage aimed at, a fraction.
+        resamples: Resamples of groups.
+        seed: Seed of the resamples: the same groups are drawn for the same seed.
+    """
     _, labels = np.unique(np.array(groups, dtype=str), return_inverse=True)
     count = int(labels.max()) + 1
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=resamples)
-    return np.asarray(drawn[:, labels], dtype=np.float64)
+    weights = np.asarray(drawn[:, labels], dtype=np.float64)
+    bounds = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
+    return np.asarray(np.percentile(weights @ values / weights.sum(axis=1, keepdims=True), bounds, axis=0))
 
 
 def _by_step(steps: tuple[int, ...], values: FloatArray) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_lde.errors import DataError
 
-from ._evaluation import BASELINE, evaluate
+from ._evaluation import BASELINE, evaluate, mean_interval
 from ._protocol import Recommender
 from ._simple import AverageRank, RandomChoice
 from ._table import ResultTable
@@ -27,7 +27,7 @@ class GainStep:
         single: Learned from one run of each configuration and data set, mean over draws.
         aggregated: Learned from means over repetitions.
         gain: Single less aggregated: above 0, repetitions helped.
-        low: Lower bound of its 95 % interval, by the bootstrap over data sets.
+        low: Lower bound of its 95 % interval, by the bootstrap over data sets, or groups of them.
         high: Upper bound of it.
         average_rank: Regret of the configuration that is best on average, learned from means.
         random: Regret of configurations at random.
@@ -84,10 +84,10 @@ def gain_of_aggregation(
     Args:
         table: One row for each run.
         recommender: Makes what learns; by default `AverageRank`. `ChosenByHoldout` takes minutes.
-        groups: Group of each data set; related ones are held out together.
+        groups: Group of each data set; related ones are held out, and drawn in the bootstrap, together.
         steps: Numbers of tries after which to look.
         draws: How often single runs are drawn.
-        resamples: Resamples of data sets.
+        resamples: Resamples of data sets or groups.
         seed: Seed of draws and resamples.
 
     Raises:
@@ -104,8 +104,7 @@ def gain_of_aggregation(
     drawn = [evaluate(table.single(seed=seed + n), {"single": make()}, **options) for n in range(draws)]
     single = np.mean([one.regret["single"] for one in drawn], axis=0)
     gain = single - whole.regret["aggregated"]
-    order = np.random.default_rng(seed).integers(0, gain.shape[0], (resamples, gain.shape[0]))
-    low, high = np.percentile(gain[order].mean(axis=1), [2.5, 97.5], axis=0)
+    low, high = mean_interval(gain, whole.groups, resamples=resamples, seed=seed)
     return AggregationGain(
         steps=tuple(
             GainStep(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lightning_lde.errors import DataError
 from lightning_lde.recommend import ResultTable, gain_of_aggregation
@@ -29,6 +30,22 @@ def test_means_see_through_noise() -> None:
     assert 0 < first.low < first.gain < first.high
     assert (last.single, last.aggregated, last.random) == (0.0, 0.0, 0.0)
     assert np.mean(list(gain.datasets.values())) == pytest.approx(first.gain)
+
+
+def test_related_data_sets_count_once() -> None:
+    """Four copies of each data set, held out together, make the interval no narrower."""
+    table = noisy(0.6)
+    copies = ResultTable.from_columns(
+        dataset=[f"{table.datasets[d]} {copy}" for copy in range(4) for d in table.dataset_index],
+        configuration=[table.configurations[c] for c in table.configuration_index] * 4,
+        metric=np.tile(table.mean, 4),
+    )
+    groups = {name: name.rpartition(" ")[0] for name in copies.datasets}
+    gain = gain_of_aggregation(copies, groups=groups, steps=(1,), draws=3)
+    means = [np.mean([gain.datasets[f"set {d} {copy}"] for copy in range(4)]) for d in range(8)]
+    expected = stats.bootstrap((means,), np.mean, method="percentile", rng=0).confidence_interval
+    near = pytest.approx((expected.low, expected.high), abs=0.05 * float(np.ptp(expected)))
+    assert (gain.steps[0].low, gain.steps[0].high) == near
 
 
 def test_without_noise_there_is_nothing_to_gain() -> None:
