@@ -26,7 +26,7 @@ N_DATASETS, N_SETTINGS, RUNS_PER_FILE = 20, 12, 5000
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 PROJECT, METRIC = "large", "val/acc"
 KINDS = {
-    "repeated": "500 configurations, each repeated on each data set",
+    "repeated": "500 configurations, each repeated on each other data set",
     "searched": "as many configurations as fit 5 repetitions on one data set each, as searches make them",
 }
 
@@ -65,7 +65,7 @@ def make_lake(folder: Path, n_runs: int, kind: str) -> None:
 
     Args:
         folder: Where.
-        n_runs: How many runs; the newest data set, ``set 7``, has a tenth of what the others have.
+        n_runs: How many runs; ``set 7``, which is asked about, has a tenth of what the others have.
         kind: A word of ``KINDS``.
     """
     storage = LakeStorage(folder)
