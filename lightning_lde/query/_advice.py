@@ -83,7 +83,7 @@ def advise(
 
     past, name, described = _asked(results, dataset)
     table = past.table.single() if single else past.table.aggregated()
-    told = {} if afresh else _told(table, name)
+    told = {} if afresh else table.values_on(name)
     others = [one for one in table.datasets if one != name]
     if not others:
         raise DataError(f"there are results on {name!r} only; recommending needs results on other data sets")
@@ -121,11 +121,3 @@ def _of_table(table: ResultTable) -> PastResults:
         n_lost=0,
         notes=(),
     )
-
-
-def _told(table: ResultTable, name: str | None) -> dict[str, float]:
-    if name not in table.datasets:
-        return {}
-    here = table.dataset_index == table.datasets.index(name)
-    named = (table.configurations[number] for number in table.configuration_index[here])
-    return dict(zip(named, map(float, table.mean[here]), strict=True))

@@ -88,21 +88,12 @@ def _recommended(
 ) -> list[dict[str, Any]]:
     table = past.table.for_datasets(others)
     tried = set(table.configuration_index.tolist())
-    told = _own(past)
     places = {past.table.configurations[number]: number for number in inside if number in tried}
     found = recommend(
         table, descriptors, k, candidates=list(places),
-        told={name: value for name, value in told.items() if name in places},
+        told={name: value for name, value in past.table.values_on(past.dataset).items() if name in places},
     )  # fmt: skip
     return _distinct([settings[places[one.configuration]] for one in found.proposals])
-
-
-def _own(past: PastTrials) -> dict[str, float]:
-    if past.dataset is None:
-        return {}
-    here = past.table.dataset_index == past.table.datasets.index(past.dataset)
-    numbers, values = past.table.configuration_index[here], past.table.mean[here]
-    return {past.table.configurations[number]: float(value) for number, value in zip(numbers, values, strict=True)}
 
 
 def _covering(

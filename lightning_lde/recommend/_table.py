@@ -200,6 +200,14 @@ class ResultTable:
         values = self.descriptors[self.datasets.index(dataset)]
         return {name: float(v) for name, v in zip(self.descriptor_names, values, strict=True) if math.isfinite(v)}
 
+    def values_on(self, dataset: str | None) -> dict[str, float]:
+        """What each configuration reached on a data set, the last row of each; empty where the table has none of it."""
+        if dataset not in self.datasets:
+            return {}
+        here = self.dataset_index == self.datasets.index(dataset)
+        named = (self.configurations[number] for number in self.configuration_index[here])
+        return dict(zip(named, self.mean[here].tolist(), strict=True))
+
     def settings_of(self, configuration: str) -> Settings:
         """The settings of a configuration.
 

@@ -98,6 +98,12 @@ def test_settings_that_a_run_lacks_are_no_settings_and_failures_are_counted() ->
     assert table.descriptors_of("a") == {"size": 10.0}
 
 
+def test_what_was_reached_on_a_data_set() -> None:
+    table = table_of([("a", 0.1, 1.0), ("b", 0.2, 2.0), ("a", 0.2, 3.0), ("a", 0.1, 2.0)]).aggregated()
+    assert table.values_on("a") == {'{"lr": 0.1}': 1.5, '{"lr": 0.2}': 3.0}
+    assert table.values_on("z") == table.values_on(None) == {}
+
+
 def test_data_sets_left_out_leave_configurations_known() -> None:
     table = table_of([("a", 0.1, 1.0), ("b", 0.2, 2.0)])
     part = table.for_datasets(["b"])
