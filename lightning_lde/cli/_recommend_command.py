@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="What counts of a run.",
 )  # fmt: skip
 @click.option("--project", envvar=PROJECT_VARIABLE, help="Only runs of this project.")
-@click.option("--ignore", multiple=True, metavar="KEY", help="Hyper-parameter that is no setting.")
+@click.option("--ignore", multiple=True, metavar="KEY", help="Hyper-parameter or column that is no setting.")
 @click.option("--single", is_flag=True, help="Learn from single runs instead of means over repetitions.")
 @click.option("--afresh", is_flag=True, help="Recommend as if nothing had been tried on the data set itself.")
 @click.option(
@@ -75,10 +75,12 @@ def recommend(
     """
     from lightning_lde.query import advise
 
+    if table and url:
+        raise click.UsageError(f"results of {url} or of --table {table}? Give one of them")
     lake = None if table else open_lake(url, options)
     results: PastResults | ResultTable
     if lake is None:
-        results = _of_file(table, metric, table_data_set, mode)
+        results = _of_file(table, metric, table_data_set, mode, ignore)
     else:
         results = lake.results(
             metric, mode=mode, of_run=of_run, project=project, aggregate=not (single or evaluate), ignore=ignore
@@ -121,12 +123,12 @@ def config_of(advice: Advice, lake: Lake | None, *, with_class: bool = False) ->
     return config_text(found, notes)
 
 
-def _of_file(path: Path | None, metric: str, dataset: str, mode: str) -> ResultTable:
+def _of_file(path: Path | None, metric: str, dataset: str, mode: str, ignore: Sequence[str]) -> ResultTable:
     from lightning_lde.recommend import ResultTable
 
     if path is None:
         raise click.UsageError("no table: give --table FILE")
-    return ResultTable.from_file(path, dataset=dataset, metric=metric, maximize=mode == "max")
+    return ResultTable.from_file(path, dataset=dataset, metric=metric, ignore=ignore, maximize=mode == "max")
 
 
 def _described(path: Path | None) -> Mapping[str, float | None] | None:

@@ -26,6 +26,7 @@ def read_results(
     metric: str = "metric",
     settings: Sequence[str] | None = None,
     configuration: str | None = None,
+    ignore: Sequence[str] = (),
     sd: str | None = None,
     n: str | None = None,
     descriptors: str | Path | Sequence[str] = (),
@@ -43,6 +44,7 @@ def read_results(
         settings: Columns with settings; by default all that no other argument names, unless there is a
             ``configuration``.
         configuration: Column with the id of a configuration; by default settings are the id.
+        ignore: Columns that are neither, such as a seed: rows that differ in nothing else are repetitions.
         sd: Column with the standard deviation between the repetitions behind a row.
         n: Column with their number.
         descriptors: A file with one row for each data set, or columns of this file that describe the data set.
@@ -65,8 +67,9 @@ def read_results(
     inside = [] if isinstance(descriptors, str | Path) else list(descriptors)
     named = [name for name in (dataset, metric, configuration, sd, n, *inside) if name is not None]
     if settings is None:
-        settings = [name for name in columns if name not in named] if configuration is None else []
-    for name in (*named, *settings):
+        others = [name for name in columns if name not in named and name not in ignore]
+        settings = others if configuration is None else []
+    for name in (*named, *settings, *ignore):
         if name not in columns:
             raise DataError(f"{path} has no column {name!r}; it has {', '.join(map(repr, columns))}.")
     if isinstance(descriptors, str | Path):
@@ -75,11 +78,11 @@ def read_results(
         described = _described(columns, columns[dataset], inside)
     return ResultTable.from_columns(
         dataset=columns[dataset],
-        metric=[float("nan") if value is None else value for value in columns[metric]],
+        metric=_numbers(columns, metric),
         settings=_expanded({name: columns[name] for name in settings}),
         configuration=columns[configuration] if configuration else None,
-        sd=_numbers(columns, sd),
-        n=_numbers(columns, n),
+        sd=_numbers(columns, sd) if sd else None,
+        n=_numbers(columns, n) if n else None,
         descriptors=described,
         metric_name=metric,
         maximize=maximize,
@@ -121,8 +124,8 @@ def _content(path: Path) -> tuple[str, bytes]:
         return (inside if Path(inside).suffix in _KINDS else path.stem), archive.read(inside)
 
 
-def _numbers(columns: Columns, name: str | None) -> list[Any] | None:
-    return None if name is None else [float("nan") if value is None else value for value in columns[name]]
+def _numbers(columns: Columns, name: str) -> list[Any]:
+    return [float("nan") if value is None else value for value in columns[name]]
 
 
 def _described_elsewhere(path: str | Path, dataset: str) -> dict[str, dict[str, float]]:

@@ -138,6 +138,25 @@ def test_a_table_from_elsewhere(tmp_path: Path) -> None:
     assert yaml.safe_load(lde(*words, "--data-set", "c", "--format", "yaml")) == {"model": {"lr": 0.2}}
 
 
+def test_rows_of_a_table_that_differ_in_what_is_ignored_are_repetitions(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    rows = [f"{name},{lr},{seed},{lr + seed / 100}" for name in "abc" for lr in (0.1, 0.2) for seed in (0, 1, 2)]
+    path.write_text("\n".join(["dataset,lr,seed,acc", *rows]))
+    words = ("--table", str(path), "--metric", "acc", "--data-set", "c", "--afresh", "--format", "json")
+    first = json.loads(lde(*words, "--ignore", "seed"))["proposals"][0]
+    assert (first["settings"], first["n_datasets"], first["n_repetitions"]) == ({"lr": 0.2}, 2, 6)
+    done = CliRunner().invoke(app, ["recommend", *words, "--ignore", "sede"])
+    assert "no column 'sede'; it has 'dataset'" in str(done.exception)
+
+
+def test_results_come_from_one_place(lake: str, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("dataset,lr,acc\na,0.1,3\n")
+    done = CliRunner().invoke(app, ["recommend", lake, "--table", str(path), "--metric", "acc", "--data-set", "a"])
+    assert done.exit_code == 2
+    assert "Give one of them" in done.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
