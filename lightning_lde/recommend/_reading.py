@@ -6,6 +6,7 @@ import ast
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def read_columns(path: str | Path) -> Columns:
             table = csv.read_csv(io.BytesIO(content), parse_options=parse)
         else:
             raise DataError(f"{path} is neither .csv, .tsv nor .parquet (with .gz or .zip behind); convert it first.")
-    except (OSError, EOFError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
+    # A zip file that is encrypted, or packed in a way that Python lacks, is a RuntimeError.
+    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}; pass a whole CSV, TSV or Parquet file.") from error
     return dict(table.to_pydict())
 
@@ -162,6 +164,9 @@ def _expanded(columns: Columns) -> Columns:
 def _dictionary(text: str) -> dict[str, Any]:
     try:
         found = ast.literal_eval(text)
-    except (ValueError, SyntaxError) as error:
-        raise DataError(f"{text!r} begins like a dictionary and is none ({error}); leave that column out.") from error
+    # These are all that Python documents for malformed input.
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise DataError(
+            f"{text[:80]!r} begins like a dictionary and is none ({error}); leave that column out."
+        ) from error
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {"value": str(found)}

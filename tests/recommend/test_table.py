@@ -189,3 +189,22 @@ def test_files_that_make_no_table_are_refused(tmp_path: Path) -> None:
         ResultTable.from_file(tmp_path / "broken.csv.zip")
     with pytest.raises(DataError, match="cannot be read"):
         ResultTable.from_file(tmp_path / "missing.csv")
+
+
+@pytest.mark.parametrize("damage", [0xFF, 0x00])
+def test_damaged_archives_are_refused(tmp_path: Path, damage: int) -> None:
+    for name in ("t.csv.gz", "t.csv.zip"):
+        content = bytearray(written(tmp_path / name).read_bytes())
+        middle = content.find(b"data") + 10 if name.endswith(".zip") else 12
+        content[middle : middle + 20] = bytes([damage]) * 20
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read"):
+            ResultTable.from_file(tmp_path / name, metric="score")
+
+
+@pytest.mark.parametrize("text", ["{[1]: 2}", "{1: ", "{" * 10_000])
+def test_what_begins_like_a_dictionary_and_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"dataset,options,metric\na,{text},1\n")
+    with pytest.raises(DataError, match="begins like a dictionary"):
+        ResultTable.from_file(path)
