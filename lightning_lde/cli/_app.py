@@ -22,6 +22,7 @@ from lightning_lde.cli._lake_commands import init, show, sql, sync
 from lightning_lde.cli._lineage_command import lineage
 from lightning_lde.cli._log_command import log
 from lightning_lde.cli._migrate_command import migrate
+from lightning_lde.cli._output import text
 from lightning_lde.cli._plan_command import plan
 from lightning_lde.cli._policy_command import policy
 from lightning_lde.cli._recommend_command import recommend
@@ -59,7 +60,7 @@ def run_command(command: click.Command) -> None:
         sys.exit(0)
     except (LDEError, OSError) as error:
         program = command.name if command is app else Path(sys.argv[0]).name
-        click.echo(f"{program}: {' '.join(str(error).split())}", err=True)
+        click.echo(f"{program}: {text(' '.join(str(error).split()))}", err=True)
         sys.exit(2)
 
 

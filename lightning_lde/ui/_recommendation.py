@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lightning_lde.ui._words import printable
+
 if TYPE_CHECKING:
     from lightning_lde.query import Advice
     from lightning_lde.recommend import AggregationGain, Proposal, Recommendation
@@ -35,7 +37,7 @@ def recommendation_text(advice: Advice) -> str:
     for number, proposal in enumerate(found.proposals, start=1):
         lines += ["", *_proposal(number, proposal, advice)]
     lines += ["", *_contrast(found), *_importance(found), *_similar(found), *advice.notes]
-    return "\n".join(lines).rstrip()
+    return "\n".join(map(printable, lines)).rstrip()
 
 
 def gain_text(gain: AggregationGain) -> str:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lightning_lde.ui._words import printable
+
 if TYPE_CHECKING:
     from lightning_lde.statistics import VarianceComponent, VarianceDecomposition
     from lightning_lde.study import RepetitionGroup, VariabilityAnalysis
@@ -20,7 +22,8 @@ def variability_text(analysis: VariabilityAnalysis, *, with_queries: bool = Fals
         analysis: What ``lightning_lde.study.analyse_variability`` returned.
         with_queries: Whether the SQL itself is written, and not only its name.
     """
-    return "\n".join(_printable(line) for line in _lines(analysis, with_queries=with_queries))
+    text = "\n".join(_lines(analysis, with_queries=with_queries))
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _lines(analysis: VariabilityAnalysis, *, with_queries: bool) -> Iterator[str]:
@@ -146,8 +149,3 @@ def _count(n: int, what: str) -> str:
 
 def _short(value: str) -> str:
     return value[:12] if len(value) == 32 else value
-
-
-def _printable(line: str) -> str:
-    # A name could hold codes that a terminal obeys.
-    return "".join(char if char.isprintable() or char == "\n" else " " for char in line)

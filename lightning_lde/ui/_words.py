@@ -1,4 +1,4 @@
-"""Words for numbers in reports."""
+"""Words for numbers in reports, and words from outside."""
 
 from __future__ import annotations
 
@@ -66,6 +66,16 @@ def listed(words: list[str]) -> str:
         ('a, b and c', 'a')
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def printable(words: str) -> str:
+    r"""Words from outside on one line of a terminal: a name could hold codes that it obeys.
+
+    Example:
+        >>> printable("a\x1b[31m\nb")
+        'a [31m b'
+    """
+    return "".join(char if char.isprintable() else " " for char in words)
 
 
 def _plain(value: float | None, form: str) -> str:

@@ -15,9 +15,11 @@ from click.testing import CliRunner
 
 from lightning_lde import Lake
 from lightning_lde.capture import flatten_params
-from lightning_lde.cli import app
+from lightning_lde.cli import app, main
 from lightning_lde.query import advise, lightning_config
+from lightning_lde.recommend import ResultTable
 from lightning_lde.schema import Dataset, DatasetConfig, Pipeline, PipelineConfig, Record, Run
+from lightning_lde.ui import recommendation_text
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -155,6 +157,25 @@ def test_results_come_from_one_place(lake: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["recommend", lake, "--table", str(path), "--metric", "acc", "--data-set", "a"])
     assert done.exit_code == 2
     assert "Give one of them" in done.output
+
+
+def test_names_are_not_obeyed_by_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.csv"
+    rows = [f'"{name}\x1b[2J","x\n\x07y{lr}",{lr}' for name in "abc" for lr in (1, 2)]
+    path.write_text("\n".join(["dataset,act,acc", *rows]))
+    table = ResultTable.from_file(path, metric="acc")
+    text = recommendation_text(advise(table, "c\x1b[2J", afresh=True))
+    assert "act=x  y2" in text
+    assert all(line.isprintable() for line in text.splitlines())
+    words = ["lde", "recommend", "--table", str(path), "--metric", "acc", "--data-set", "z"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "there are: a [2J, b [2J, c [2J" in line
+    assert line.isprintable()
 
 
 @pytest.mark.parametrize(
