@@ -13,6 +13,7 @@ from ._table import ResultTable
 
 _NEAREST = 10
 _MOST_CONFIGURATIONS = 2000
+_FEW = 10
 
 
 def setting_importance(table: ResultTable, similar: Sequence[SimilarDataset], *, seed: int = 0) -> dict[str, float]:
@@ -27,7 +28,7 @@ def setting_importance(table: ResultTable, similar: Sequence[SimilarDataset], *,
         seed: Seed of the trees.
 
     Returns:
-        Shares that add up to 1, from large to small; empty where no setting differs.
+        Shares that add up to 1, from large to small; empty where no setting differs, or none tells results apart.
 
     Source: Breiman et al. (1984), Classification and Regression Trees, section 5.3.4; Geurts et al. (2006), Machine
     Learning 63, 3-42.
@@ -44,7 +45,11 @@ def setting_importance(table: ResultTable, similar: Sequence[SimilarDataset], *,
     encoded = encode_settings([table.settings[place] for place in tried])
     if not encoded.names or np.ptp(means) == 0.0:
         return {}
-    trees = ExtraTreesRegressor(n_estimators=50, min_samples_leaf=2, random_state=seed).fit(encoded.matrix, means)
+    # Pairs of configurations show less noise; a few of them could not be told apart by it.
+    leaf = 1 if tried.size < _FEW else 2
+    trees = ExtraTreesRegressor(n_estimators=50, min_samples_leaf=leaf, random_state=seed).fit(encoded.matrix, means)
     shares = np.bincount(encoded.owner, weights=trees.feature_importances_, minlength=len(encoded.names))
+    if not shares.any():
+        return {}
     order = np.argsort(-shares, kind="stable")
     return {encoded.names[place]: float(shares[place]) for place in order}

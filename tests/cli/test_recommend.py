@@ -80,7 +80,7 @@ def test_the_text_says_what_why_and_which_runs(lake: str) -> None:
     first = next(line for line in text.splitlines() if line.startswith("1. "))
     assert first.endswith("lr=0.01")
     assert "d-0.01-0, d-0.01-1" in text
-    assert "Settings that matter, by share of the differences: lr" in text
+    assert "Settings that matter, by share of the differences: lr 100 %" in text
     assert "lr 0.01 against 0.1" in text
 
 

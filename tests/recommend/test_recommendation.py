@@ -84,6 +84,26 @@ def test_the_important_setting_is_found_and_the_runner_up_differs_in_what_is_sai
     assert found.contrast.probability_better > 0.5
 
 
+@pytest.mark.parametrize("rates", [(0.1, 0.2), (0.1, 0.2, 0.3), (0.1, 0.2, 0.3, 0.4, 0.5)])
+def test_what_drives_a_few_configurations_is_said(rates: tuple[float, ...]) -> None:
+    table = ResultTable.from_columns(
+        dataset=["a"] * len(rates) + ["b"] * len(rates), settings={"rate": rates * 2}, metric=rates * 2
+    )
+    assert recommend(table, k=1).importance == {"rate": pytest.approx(1.0)}
+
+
+def test_settings_that_tell_no_results_apart_share_nothing() -> None:
+    """One configuration of twelve has a setting of its own: that could be chance."""
+    names = [f"c{number:02}" for number in range(12)]
+    table = ResultTable.from_columns(
+        dataset=["a"] * 12 + ["b"] * 12,
+        configuration=names * 2,
+        settings={"act": [*["relu"] * 11, "gelu"] * 2},
+        metric=list(range(12)) * 2,
+    )
+    assert recommend(table, k=1).importance == {}
+
+
 def test_smaller_is_better_where_it_is() -> None:
     table, _ = clusters(24, maximize=False)
     found = recommend(table, KIND, 1)
