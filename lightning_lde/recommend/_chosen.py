@@ -15,7 +15,7 @@ from ._agreement import agreement_p
 from ._empirical_bayes import EmpiricalBayes
 from ._experience import Experience, experience_of
 from ._folds import families, fold_numbers
-from ._held_out import held_out_rows, regret_curve
+from ._held_out import HeldOut, held_out_rows, regret_curve
 from ._protocol import Session
 from ._simple import AverageRank, GreedyPortfolio, RandomChoice
 from ._table import FloatArray, ResultTable
@@ -109,11 +109,15 @@ class ChosenByHoldout:
     def learn(self, experience: Experience) -> ChosenByHoldout:
         """The same from experience."""
         groups = families(experience.table)
+        rows = held_out_rows(experience.table, 0.0)
         if len(set(groups.values())) < _LEAST_DATASETS:
             few = f"{len(set(groups.values()))} different data sets"
             self.chosen, self.reason = _AVERAGE, f"{few} are too few to compare recommenders on; at least 4 are needed."
+        elif not rows:
+            self.chosen = _AVERAGE
+            self.reason = "no data set has two configurations with different results: there is nothing to compare."
         else:
-            self._choose(*self._held_out(experience, groups), agreement=_agreement(experience, groups))
+            self._choose(*self._held_out(experience, groups, rows), agreement=_agreement(experience, groups))
         self._learner = MEMBERS[self.chosen]().learn(experience)
         return self
 
@@ -125,10 +129,11 @@ class ChosenByHoldout:
             raise ConfigurationError("the recommender has learned nothing; call fit(table) first.")
         return self._learner.start(descriptors, candidates=candidates)
 
-    def _held_out(self, experience: Experience, groups: Mapping[str, str]) -> tuple[dict[str, FloatArray], list[str]]:
+    def _held_out(
+        self, experience: Experience, groups: Mapping[str, str], rows: Mapping[str, HeldOut]
+    ) -> tuple[dict[str, FloatArray], list[str]]:
         """Regret of each recommender, shape (data sets, steps), and the family of each data set."""
         table = experience.table
-        rows = held_out_rows(table, 0.0)
         trials: dict[str, Callable[[], Learner]] = {**MEMBERS, _BAYES: lambda: EmpiricalBayes(n_trees=_TRIAL_TREES)}
         fold = fold_numbers(table, self.folds, groups, seed=self.seed)
         rng = np.random.default_rng(self.seed)

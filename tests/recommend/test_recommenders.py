@@ -100,6 +100,15 @@ def test_too_few_data_sets_are_said() -> None:
     assert len(default.start(KIND).ask(4)) == 4
 
 
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0, 4.0, 5.0], [1.0] * 5])
+def test_data_sets_with_one_configuration_each_are_said(values: list[float]) -> None:
+    table = ResultTable.from_columns(dataset=list("abcde"), configuration=list("xyxyz"), metric=values)
+    default = ChosenByHoldout().fit(table)
+    assert default.chosen == "average rank"
+    assert "nothing to compare" in str(default.reason)
+    assert sorted(default.start().ask(3)) == ["x", "y", "z"]
+
+
 def test_average_rank_is_the_mean_of_ranks(planted: ResultTable) -> None:
     values = np.array([planted.mean[planted.dataset_index == row] for row in range(len(planted.datasets))])
     ranks = stats.rankdata(values, axis=1).mean(axis=0)
