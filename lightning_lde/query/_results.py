@@ -104,7 +104,8 @@ def results_for_recommendation(
     cells = lake.sql(cells_sql(metric, of_run, aggregate=aggregate), [project, mode == "max"]).to_pylist()
     if not cells:
         raise DataError(
-            f"no finished run of {lake.url} has {metric!r} and a data set; there are: {known_metrics(lake)}"
+            f"no finished run of {lake.url if project is None else f'project {project!r}'} has {metric!r} and a data "
+            f"set; there are: {known_metrics(lake, project=project)}"
         )
     cells, notes = _of_one_task(cells)
     settings = _settings(lake.sql(settings_sql(), [project, list(ignore)]), cells)
@@ -133,13 +134,16 @@ def results_for_recommendation(
     )
 
 
-def known_metrics(lake: Lake, *, most: int = 20) -> str:
+def known_metrics(lake: Lake, *, project: str | None = None, most: int = 20) -> str:
     """Names of metrics that finished runs have, as a list in words."""
-    rows = lake.sql(
-        "select distinct unnest(json_keys(summary)) as name from runs where status = 'finished' order by name limit $1",
-        [most],
+    finished = "from runs where status = 'finished' and ($1::varchar is null or project = $1)"
+    names = f"select distinct unnest(json_keys(summary)) as name {finished} order by name limit $2"
+    rows = lake.sql(names, [project, most])
+    tasks = (
+        lake.sql(f"select count(*) as n from episodes where run_id in (select run_id {finished})", [project])
+        .column("n")[0]
+        .as_py()
     )
-    tasks = lake.sql("select count(*) as n from episodes").column("n")[0].as_py()
     return ", ".join([*rows.column("name").to_pylist(), *(OF_TASKS if tasks else ())]) or "none"
 
 
@@ -172,7 +176,8 @@ def _settings(chosen: pa.Table, cells: Sequence[Mapping[str, Any]]) -> dict[str,
     differing = {
         name: values for name, values in beside.items() if _differs(contents if name == "module" else modules, values)
     }
-    return differing | columns
+    # The runs that differ in a setting may be those without the metric.
+    return differing | {key: values for key, values in columns.items() if _differs(modules, values)}
 
 
 def _value(text: str, kind: str) -> Any:

@@ -244,6 +244,15 @@ def test_a_setting_keeps_its_kind(filling: Filling) -> None:
     assert found[6] == "[1,2]"
 
 
+def test_settings_of_runs_without_the_metric_are_no_choice(filling: Filling) -> None:
+    for number, value in enumerate((0.5, 0.6)):
+        filling.dataset(f"set {number}")
+        filling.run(f"set {number}", {"lr": 0.1, "width": 8}, value)
+        filling.run(f"set {number}", {"lr": 0.2, "width": 8}, None)
+    with pytest.raises(DataError, match=r"all 2 finished runs .* have the same settings"):
+        filling.done().results(ODD)
+
+
 def test_ignored_keys_are_no_settings(filling: Filling) -> None:
     fill(filling)
     filling.run("set 0", {**at(0.1), "note": "x"}, 0.9)
@@ -358,6 +367,11 @@ def test_words_that_are_not_known(plain: Lake, metric: str, options: dict[str, A
 def test_a_metric_that_nobody_has_names_those_that_are_there(plain: Lake) -> None:
     with pytest.raises(DataError, match=r"'accuracy' and a data set; there are: val/acc's"):
         plain.results("accuracy")
+
+
+def test_a_project_that_has_nothing_is_named(plain: Lake) -> None:
+    with pytest.raises(DataError, match=r"no finished run of project 'other' has .* there are: none"):
+        plain.results(ODD, project="other")
 
 
 def test_nothing_to_choose_from(filling: Filling) -> None:
