@@ -12,6 +12,9 @@ from lightning_lde.query._results import PastResults
 if TYPE_CHECKING:
     from lightning_lde.recommend import Recommendation, Recommender, ResultTable
 
+_MOST = 10
+"""Names of data sets that an error lists."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
@@ -106,7 +109,8 @@ def _asked(
         return past, None, {}
     name = past.dataset_named(dataset)
     if name is None:
-        few = ", ".join(sorted(past.datasets)[:10])
+        more = f" and {len(past.datasets) - _MOST} more" if len(past.datasets) > _MOST else ""
+        few = ", ".join(sorted(past.datasets)[:_MOST]) + more
         raise DataError(f"there is no data set {dataset!r}; there are: {few}. Of a new one give the descriptors")
     return past, name, past.descriptors.get(name, {})
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from lightning_lde import Lake
 from lightning_lde.capture import flatten_params
 from lightning_lde.cli import app, main
+from lightning_lde.errors import DataError
 from lightning_lde.query import advise, lightning_config
 from lightning_lde.recommend import ResultTable
 from lightning_lde.schema import Dataset, DatasetConfig, Pipeline, PipelineConfig, Record, Run
@@ -190,6 +191,13 @@ def test_what_cannot_be_answered(lake: str, words: tuple[str, ...], message: str
     done = CliRunner().invoke(app, ["recommend", lake, *words])
     assert done.exit_code != 0
     assert message in f"{done.output} {done.exception}"
+
+
+def test_a_list_of_data_sets_says_that_it_is_not_all() -> None:
+    names = [f"{letter}{letter}" for letter in "abcdefghijkl"]
+    table = ResultTable.from_columns(dataset=names, configuration=["x"] * 12, metric=range(12))
+    with pytest.raises(DataError, match=r"there are: aa, .*, jj and 2 more"):
+        advise(table, "zz")
 
 
 def test_descriptors_that_are_no_numbers(lake: str, tmp_path: Path) -> None:
