@@ -165,13 +165,18 @@ class FolderWatch:
         return [one for one in found if not settled < one.mtime_ns < now and not self.state.is_known(one)]
 
     def _some_images(self, files: Sequence[FoundFile]) -> Tensor:
-        """Images spread over what is there, for the statistics of an untrained probe."""
-        spread = files[:: max(len(files) // _FIRST_LOOK, 1)][:_FIRST_LOOK]
-        each = max(_FIRST_LOOK // len(spread), 1)
+        """Images spread over what is there, for the statistics of an untrained probe; a batch at least, if there is."""
+        wanted = max(_FIRST_LOOK, self._batch)
+        spread = files[:: max(len(files) // wanted, 1)][:wanted]
+        each = max(wanted // len(spread), 1)
         found: list[Tensor] = []
         for file in spread:
             pixels = [one.pixels for one in self._read(file)]
             found += pixels[:: max(len(pixels) // each, 1)][:each]
+        if len(found) < self._batch:
+            # Files of very different sizes, or some that cannot be read.
+            samples = (one.pixels for file in files for one in self._read(file))
+            found = list(itertools.islice(samples, wanted))
         return torch.stack([as_floats(one) for one in found]) if found else torch.empty(0)
 
     def _portions(self, files: Sequence[FoundFile]) -> Iterator[tuple[list[tuple[bytes, ReadSample]], list[FoundFile]]]:

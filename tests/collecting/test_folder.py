@@ -352,6 +352,17 @@ def test_settings_that_cannot_work_are_refused(folder: Path) -> None:
         FolderWatch(folder, batch=1)
 
 
+def test_the_first_batch_is_taken_however_large_it_is_and_however_the_files_divide_it(folder: Path) -> None:
+    np.save(folder / "many.npy", IMAGES[:290])
+    for number in range(10):
+        Image.fromarray(IMAGES[290 + number]).save(folder / f"{number}.png")
+    told: list[str] = []
+    batches, report = look(folder, told, batch=300)
+    assert (len(batches), told) == (1, [])
+    # Half of a first batch without classes only makes the clusters.
+    assert report.images + report.waiting + report.copies == 150
+
+
 @pytest.mark.slow
 def test_weights_of_a_file_are_a_probe_and_other_weights_are_another(folder: Path, tmp_path: Path) -> None:
     import torch
