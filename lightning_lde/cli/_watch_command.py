@@ -45,7 +45,10 @@ _NAMED = 8
     "--until-plateau", is_flag=True, help=f"End with exit code {PLATEAU} where diversity has stopped growing."
 )
 @click.option(
-    "--rank", "pool", type=click.Path(path_type=Path), help="Rank this folder's kinds by what they would add."
+    "--rank",
+    "pool",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Rank this folder's kinds by what they would add.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: each batch, and how things stand.")
 def watch(

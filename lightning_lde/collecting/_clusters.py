@@ -39,18 +39,17 @@ class Clusters:
         Args:
             features: (N, D).
         """
+        from scipy.spatial.distance import cdist
         from sklearn.cluster import KMeans
 
         count = min(max(len(features) // _SAMPLES_OF_CLUSTER, 1), _MOST, len(np.unique(features, axis=0)))
         found = KMeans(count, n_init=3, random_state=0).fit(features)
         centres = np.asarray(found.cluster_centers_, dtype=np.float64)
-        return cls(centres, _FARTHER * float(_distances(features, centres).min(axis=1).max()))
+        return cls(centres, _FARTHER * float(cdist(features, centres).min(axis=1).max()))
 
     def names(self, features: FloatArray) -> list[str]:
         """The cluster of each sample, (N, D) to (N,)."""
-        distances = _distances(features, self.centres)
+        from scipy.spatial.distance import cdist
+
+        distances = cdist(features, self.centres)
         return [OUTSIDE if row.min() > self.radius else f"cluster {int(row.argmin()) + 1}" for row in distances]
-
-
-def _distances(features: FloatArray, centres: FloatArray) -> FloatArray:
-    return np.stack([np.linalg.norm(features - centre, axis=1) for centre in centres], axis=1)

@@ -119,6 +119,11 @@ class FolderWatch:
         Raises:
             DataError: If it cannot be read, or nothing was taken from the watched folder yet.
         """
+        if not self._probe.is_made:
+            raise DataError(
+                f"nothing of {self.folder} was taken yet, so nothing can be ranked beside it: it needs {self._batch} "
+                "images first."
+            )
         root = os.fsencode(folder)
         try:
             files = find_files(root, self._tell_once)
@@ -204,7 +209,7 @@ class FolderWatch:
             self._tell_once(str(error))
 
     def _store(self, samples: Sequence[tuple[bytes, ReadSample]], done: Sequence[FoundFile]) -> None:
-        contents = {one.content: one.pixels for _, one in samples if not self.state.vector(one.content)}
+        contents = {one.content: one.pixels for _, one in samples if not self.state.has_vector(one.content)}
         features: dict[bytes, FloatArray] = {}
         if contents:
             images = torch.stack([as_floats(one) for one in contents.values()])

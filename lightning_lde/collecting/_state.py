@@ -96,7 +96,7 @@ class WatchState:
         rows = self._db.execute("select content, count(*) from samples where path = ? group by content", [path])
         return Counter({bytes(content): count for content, count in rows})
 
-    def vector(self, content: bytes) -> bool:
+    def has_vector(self, content: bytes) -> bool:
         """Whether a content was embedded."""
         return self._db.execute("select 1 from features where content = ?", [content]).fetchone() is not None
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -302,6 +303,14 @@ def test_another_folder_is_ranked_by_what_it_would_add_and_not_taken(folder: Pat
     assert errors.count("broken.png cannot be read") == 1
     code, lines, _ = run(folder, "--once")
     assert (lines[-1]["images"], lines[-1]["refused_files"], "ranked" in lines[-1]) == (64, 0, False)
+
+
+def test_what_cannot_be_ranked_is_said_before_a_long_watch_or_with_what_is_missing(folder: Path) -> None:
+    Collector(folder).put(0, 3)
+    with pytest.raises(click.BadParameter, match="'nowhere' does not exist"):
+        run(folder, "--rank", "nowhere")
+    with pytest.raises(DataError, match="it needs 16 images first"):
+        run(folder, "--once", "--rank", folder)
 
 
 def test_lines_for_people(folder: Path) -> None:
