@@ -199,17 +199,15 @@ def _runs_sql(plan: PlannedStudy) -> str:
     settings = "" if plan.settings is None else f" and r.tags->>'settings' = {quoted(plan.settings)}"
     return f"""\
 with trained as (
-    select coalesce(r.tags->>'dataset', d.name) as dataset, r.seed, r.status, r.duration_s, r.started_at,
-           r.pipeline_config_id as config, regexp_extract(p.module_class, '[^.]*$') as module,
-           r.tags->>'algorithm' as algorithm
+    select r.seed, r.status, r.duration_s, r.started_at,
+           coalesce(r.tags->>'dataset', d.name, 'unknown data') as dataset,
+           coalesce(r.tags->>'algorithm', concat_ws(' ',
+               coalesce(regexp_extract(p.module_class, '[^.]*$'), 'unknown pipeline'),
+               left(r.pipeline_config_id, 8))) as training
     from runs r left join dataset_configs c using (dataset_config_id) left join datasets d using (dataset_id)
     left join pipeline_configs s using (pipeline_config_id) left join pipelines p using (pipeline_id)
-    where r.project = {quoted(plan.project)} and r.seed is not null{settings}),
-named as (
-    select *, coalesce(algorithm, case when count(distinct config) over (partition by module) = 1 then module
-                                       else module || ' ' || left(config, 8) end) as training
-    from trained)
+    where r.project = {quoted(plan.project)} and r.seed is not null{settings})
 select dataset || '/' || training || '/seed ' || seed as cell, status, duration_s, started_at
-from named where dataset is not null and training is not null
+from trained
 qualify row_number() over (partition by cell order by status = 'finished' desc, started_at desc) = 1
 order by cell"""

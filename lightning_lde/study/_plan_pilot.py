@@ -137,7 +137,8 @@ def read_pilot(lake: Lake, *, project: str, metric: str, settings_id: str | None
         raise DataError(f"no finished run of project {project!r} has the settings {settings_id!r}; leave them out")
     if len(taken) < len(runs):
         notes.append(f"{len(runs) - len(taken)} values of other settings are left out.")
-    values = tuple(sorted(_measured(taken), key=lambda one: (one.dataset, one.configuration, one.seed)))
+    measured = [_measured(run, is_of_tasks=name in EPISODES) for run in taken]
+    values = tuple(sorted(measured, key=lambda one: (one.dataset, one.configuration, one.seed)))
     times = ask(lake, "duration of each run", _durations_sql(project))
     return Pilot(
         project=project,
@@ -182,30 +183,23 @@ def _settings(run: MeasuredRun) -> str | None:
     return None if found == UNKNOWN else found
 
 
-def _measured(runs: Sequence[MeasuredRun]) -> list[Measured]:
-    configs: dict[str, set[str]] = {}
-    for run in runs:
-        configs.setdefault(_module(run), set()).add(run.facts["pipeline_config"])
-    found = []
-    for run in runs:
-        module, config = _module(run), run.facts["pipeline_config"]
-        algorithm = run.facts["tag:algorithm"]
-        own = module if len(configs[module]) == 1 else f"{module} {config[:8]}"
-        training = own if algorithm == UNKNOWN else algorithm
-        tagged = run.facts["tag:dataset"]
-        dataset = run.label.partition(" on ")[2] if tagged == UNKNOWN else tagged
-        is_part = algorithm != UNKNOWN and run.part
-        found.append(
-            Measured(
-                run.run_id, dataset, training, run.part if is_part else training, run.facts["seed"], run.value,
-                _settings(run),
-            )
-        )  # fmt: skip
-    return found
-
-
-def _module(run: MeasuredRun) -> str:
-    return run.label.partition(" on ")[0]
+def _measured(run: MeasuredRun, *, is_of_tasks: bool) -> Measured:
+    module, _, data = run.label.partition(" on ")
+    algorithm, config, tagged = (run.facts[word] for word in ("tag:algorithm", "pipeline_config", "tag:dataset"))
+    # A name says what one run is, whatever else ran in its project: a check finds it by that name.
+    own = module if config == UNKNOWN else f"{module} {config[:8]}"
+    training = own if algorithm == UNKNOWN else algorithm
+    # Of evaluated tasks the part begins with the method, which says the algorithm.
+    named = [run.part] if is_of_tasks and algorithm != UNKNOWN else [training, run.part]
+    return Measured(
+        run_id=run.run_id,
+        dataset=data if tagged == UNKNOWN else tagged,
+        training=training,
+        configuration=", ".join(filter(None, named)),
+        seed=run.facts["seed"],
+        value=run.value,
+        settings_id=_settings(run),
+    )
 
 
 def _by_seed(values: Sequence[Measured]) -> list[Measured]:

@@ -230,31 +230,39 @@ def test_other_settings_are_left_out_and_named(lake: Lake) -> None:
     assert "12 values of other settings are left out." in plan.notes
 
 
-def test_runs_that_are_no_study_are_planned_by_a_metric_of_theirs(lake_path: Path) -> None:
-    lake = Lake(lake_path).create()
+def add_plain(lake: Lake, *, configs: tuple[str, ...], project: str = "p", status: str = "finished") -> None:
+    """Runs of a module of one's own, without tags, that log a metric in validation."""
     rows: dict[str, list[Record]] = {"runs": [], "metrics": []}
     rows["datasets"] = [Dataset(dataset_id="d", name="photos", recorded_at=BEGAN)]
     rows["dataset_configs"] = [DatasetConfig(dataset_config_id="c", recorded_at=BEGAN, dataset_id="d", split="train")]
     rows["pipelines"] = [Pipeline(pipeline_id="p", recorded_at=BEGAN, module_class="mine.Net")]
-    for config in ("small000", "large000"):
+    for config in configs:
         rows.setdefault("pipeline_configs", []).append(
             PipelineConfig(pipeline_config_id=config, recorded_at=BEGAN, pipeline_id="p")
         )
         for seed in range(3):
             run = Run(
-                run_id=f"{config}{seed}", segment=0, revision=0, project="p", status="finished", seed=seed,
+                run_id=f"{project}{config}{seed}", segment=0, revision=0, project=project, status=status, seed=seed,
                 started_at=BEGAN, heartbeat_at=BEGAN, heartbeat_every_s=5.0, dataset_config_id="c",
                 pipeline_config_id=config, duration_s=60.0,
             )  # fmt: skip
             rows["runs"].append(run)
             value = 1.0 + 0.1 * seed + (config == "small000")
             rows["metrics"].append(
-                Metric(run_id=run.run_id, segment=0, name="val/loss", step=0, time=BEGAN, value=value)
-            )
+                Metric(
+                    run_id=run.run_id, segment=0, name="val/loss", context="fit", step=0, time=BEGAN, value=value
+                )
+            )  # fmt: skip
     for table, records in rows.items():
-        lake.storage.add_records(table, records, project="p")
+        lake.storage.add_records(table, records, project=project)
+
+
+def test_runs_that_are_no_study_are_planned_by_a_metric_of_theirs(lake_path: Path) -> None:
+    lake = Lake(lake_path).create()
+    add_plain(lake, configs=("small000", "large000"))
     plan = plan_study(lake, project="p", metric="val/loss", seeds=3, smallest=0.1)
     assert (plan.datasets, plan.trainings) == (("photos",), ("Net large000", "Net small000"))
+    assert plan.configurations == {"Net large000, fit": "Net large000", "Net small000, fit": "Net small000"}
     assert plan.scatter is not None
     assert plan.scatter.sd == pytest.approx(0.1)
     assert plan.hours == pytest.approx(6 / 60)
@@ -267,3 +275,31 @@ def test_runs_that_are_no_study_are_planned_by_a_metric_of_theirs(lake_path: Pat
         plan_study(lake, project="p", metric="val/loss", seeds=0)
     with pytest.raises(DataError, match="no finished run"):
         plan_study(lake, project="p", metric="nothing")
+
+
+def test_a_training_has_the_same_name_whatever_else_ran_in_its_project(lake_path: Path) -> None:
+    lake = Lake(lake_path).create()
+    add_plain(lake, configs=("small000",))
+    planned = read_plan(plan_page(plan_study(lake, project="p", name="study", metric="val/loss", seeds=3)))
+    add_plain(lake, configs=("small000",), project="study")
+    add_plain(lake, configs=("broken00",), project="study", status="failed")
+    found = check_plan(lake, planned)
+    assert (found.finished, found.missing, found.unplanned) == (3, (), ())
+    assert {one.kind: one.met for one in found.results}["precision"] is True
+
+
+def test_a_metric_that_a_study_logged_is_told_apart_by_algorithm(lake: Lake) -> None:
+    metrics = [
+        Metric(
+            run_id=f"pilot-{dataset}-{algorithm}-{seed}", segment=0, name="test/accuracy", context="test", step=0,
+            time=BEGAN, value=accuracy(dataset, algorithm, seed),
+        )
+        for dataset in range(6) for algorithm in TRAININGS for seed in range(4)
+    ]  # fmt: skip
+    lake.storage.add_records("metrics", metrics, project="pilot")
+    plan, of_tasks = (plan_study(lake, project="pilot", metric=metric) for metric in ("test/accuracy", "accuracy"))
+    assert plan.configurations == {f"{name}, test": name for name in sorted(TRAININGS)}
+    assert plan.pair == ("pretraining, test", "maml-first-order, test")
+    assert plan.scatter is not None
+    assert of_tasks.scatter is not None
+    assert plan.scatter.sd == pytest.approx(of_tasks.scatter.sd)
