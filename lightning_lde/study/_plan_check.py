@@ -132,10 +132,7 @@ class _Judge:
     def precision(self, one: Criterion) -> tuple[bool | None, str]:
         if self.done is None:
             return None, self.reason
-        cells: dict[tuple[str, str], dict[str, float]] = {}
-        for value in self.done.values:
-            cells.setdefault((value.dataset, value.configuration), {})[value.seed] = value.value
-        several = [list(seeds.values()) for seeds in cells.values() if len(seeds) > 1]
+        several = [list(seeds.values()) for seeds in self.done.cells().values() if len(seeds) > 1]
         if not several:
             return None, "no data set and configuration has two seeds"
         halves = [found.high - found.mean for found in map(mean_interval, several)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from lightning_lde.statistics import PairedComparison, paired_power, pairs_required
 from lightning_lde.study._cells import Cell
@@ -49,10 +50,12 @@ def wall_hours(pilot: Pilot, datasets: Sequence[str], seeds: int, jobs: int) -> 
 def spread(pilot: Pilot, pair: tuple[str, str] | None, difference: PairedComparison | None) -> Spread | None:
     """How differences scatter; between data sets it is what is observed less what seeds add, never below 0."""
     by_seed = None if pair is None else pilot.seed_variance(*pair)
-    if difference is None or by_seed is None:
+    if pair is None or difference is None or by_seed is None:
         return None
-    per_cell = len(pilot.values) / len({(one.dataset, one.configuration) for one in pilot.values})
-    return Spread(max(difference.sd**2 - by_seed / per_cell, 0.0), by_seed)
+    cells = pilot.cells()
+    # The mean of n seeds has an n-th of their variance.
+    share = fmean(1 / len(cells[name, configuration]) for name in pilot.shared(*pair) for configuration in pair)
+    return Spread(max(difference.sd**2 - by_seed * share, 0.0), by_seed)
 
 
 def power_over_datasets(spread: Spread | None, seeds: int, smallest: float, n: int, alpha: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -80,6 +80,13 @@ class Pilot:
         """The seeds, sorted as numbers."""
         return tuple(sorted({one.seed for one in self.values}, key=lambda seed: (len(seed), seed)))
 
+    def cells(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Values by data set and configuration, and in each by seed; runs that repeat a seed count as their mean."""
+        found: dict[tuple[str, str], dict[str, list[float]]] = {}
+        for one in self.values:
+            found.setdefault((one.dataset, one.configuration), {}).setdefault(one.seed, []).append(one.value)
+        return {cell: {seed: fmean(values) for seed, values in seeds.items()} for cell, seeds in found.items()}
+
     def means(self, configuration: str) -> dict[str, float]:
         """Mean of a configuration over its seeds, by data set."""
         found: dict[str, list[float]] = {}
@@ -90,21 +97,32 @@ class Pilot:
 
     def scatter(self, configuration: str | None = None) -> PooledDeviation | None:
         """Standard deviation over seeds within data set and configuration, of one configuration or pooled over all."""
-        taken = [one for one in _by_seed(self.values) if configuration in (None, one.configuration)]
-        if not taken:
-            return None
-        return pooled_deviation([one.value for one in taken], [(one.dataset, one.configuration) for one in taken])
+        return _pooled({cell: seeds for cell, seeds in self.cells().items() if configuration in (None, cell[1])})
+
+    def shared(self, first: str, second: str) -> list[str]:
+        """Data sets that both configurations have, sorted."""
+        two = self.means(second)
+        return [dataset for dataset in self.means(first) if dataset in two]
 
     def difference(self, first: str, second: str) -> PairedComparison | None:
         """Second less first configuration over the data sets that both have; None below two."""
-        one, two = self.means(first), self.means(second)
-        both = [dataset for dataset in one if dataset in two]
+        one, two, both = self.means(first), self.means(second), self.shared(first, second)
         if len(both) < 2:
             return None
         return paired_test([one[dataset] for dataset in both], [two[dataset] for dataset in both])
 
     def seed_variance(self, first: str, second: str) -> float | None:
-        """Variance of the difference of two configurations on one data set with one seed each; None if not known."""
+        """Variance of the difference of two configurations on one data set with one seed each; None if not known.
+
+        Two that are evaluated of the same trainings go up and down together: then it is that of their differences.
+        """
+        trainings, cells = self.configurations(), self.cells()
+        if trainings[first] == trainings[second]:
+            shared = [(cells[dataset, first], cells[dataset, second]) for dataset in self.shared(first, second)]
+            paired = _pooled(
+                {n: {seed: b[seed] - a[seed] for seed in a if seed in b} for n, (a, b) in enumerate(shared)}
+            )
+            return None if paired is None else paired.sd**2
         found = [self.scatter(name) for name in (first, second)]
         return math.fsum(one.sd**2 for one in found if one is not None) if None not in found else None
 
@@ -202,17 +220,9 @@ def _measured(run: MeasuredRun, *, is_of_tasks: bool) -> Measured:
     )
 
 
-def _by_seed(values: Sequence[Measured]) -> list[Measured]:
-    """Runs that repeat a seed count once, with their mean."""
-    cells: dict[tuple[str, str, str], list[Measured]] = {}
-    for one in values:
-        cells.setdefault((one.dataset, one.configuration, one.seed), []).append(one)
-    return [
-        Measured(
-            ones[0].run_id, *key[:1], ones[0].training, *key[1:], fmean(one.value for one in ones), ones[0].settings_id
-        )
-        for key, ones in cells.items()
-    ]
+def _pooled(cells: Mapping[Hashable, Mapping[str, float]]) -> PooledDeviation | None:
+    rows = [(value, cell) for cell, seeds in cells.items() for value in seeds.values()]
+    return pooled_deviation([value for value, _ in rows], [cell for _, cell in rows]) if rows else None
 
 
 def _durations_sql(project: str) -> str:

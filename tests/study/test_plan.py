@@ -21,7 +21,9 @@ from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.schema import Dataset, DatasetConfig, Episode, Metric, Pipeline, PipelineConfig, Record, Run
 from lightning_lde.statistics import paired_power
 from lightning_lde.study import Criterion, check_plan, plan_page, plan_study, read_plan
+from lightning_lde.study._plan_figures import spread
 from lightning_lde.study._plan_front import as_yaml
+from lightning_lde.study._plan_pilot import Measured, Pilot
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SETS = [f"set {number}" for number in range(6)]
@@ -113,6 +115,43 @@ def test_scatter_cost_and_power_are_those_of_the_planted_runs(lake: Lake) -> Non
     needed = plan.required_datasets
     assert needed is not None
     assert paired_power(math.sqrt(between + by_seed / 5), 0.05, needed) >= 0.8
+
+
+def planted_pilot(seeds: dict[str, int], *, between: float, shared: float, own: float, n: int = 400) -> Pilot:
+    """Differences of two configurations that vary between data sets; a training's luck is shared by what it gives."""
+    rng = np.random.default_rng(0)
+    values = []
+    for dataset in range(n):
+        base, luck = rng.normal(), rng.normal(0.0, shared, 50)
+        for name, count in seeds.items():
+            training, _, _ = name.partition(", ")
+            mean = base + (rng.normal(0.1, between) if name.endswith("better") else 0.0)
+            values += [
+                Measured("r", f"{dataset}", training, name, f"{seed}", mean + luck[seed] + rng.normal(0.0, own), None)
+                for seed in range(count)
+            ]
+    return Pilot("p", "m", None, tuple(values), {}, (), ())
+
+
+@pytest.mark.parametrize(
+    ("seeds", "shared", "by_seed"),
+    [
+        # Many seeds of what is not compared say nothing of the two that are.
+        ({"a, plain": 2, "b, better": 2, "c, other": 20}, 0.0, 2 * 0.3**2),
+        ({"a, plain": 2, "b, better": 6}, 0.0, 2 * 0.3**2),
+        # Two evaluations of one training: what the seed gives to both is not in their difference.
+        ({"a, plain": 3, "a, better": 3}, 2.0, 2 * 0.3**2),
+    ],
+)
+def test_the_variance_between_data_sets_is_the_planted_one(
+    seeds: dict[str, int], shared: float, by_seed: float
+) -> None:
+    pilot = planted_pilot(seeds, between=0.4, shared=shared, own=0.3)
+    first, second = list(seeds)[:2]
+    found = spread(pilot, (first, second), pilot.difference(first, second))
+    assert found is not None
+    assert found.by_seed == pytest.approx(by_seed, rel=0.15)
+    assert found.between == pytest.approx(0.4**2, rel=0.2)
 
 
 @pytest.mark.slow
