@@ -17,6 +17,7 @@ from lightning_lde.cli._arguments import (
     storage_options,
 )
 from lightning_lde.cli._output import print_json, text
+from lightning_lde.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
     from lightning_lde.query import Lake
@@ -28,7 +29,9 @@ _SHOWN = 10
 @click.command()
 @click.argument("url", required=False)
 @project_option
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan to this file.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan to this new file."
+)
 @click.option("--check", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Check this plan instead.")
 @click.option("--for", "name", metavar="PROJECT", help="Project of the study to come; the pilot's without it.")
 @click.option(
@@ -78,6 +81,8 @@ def plan(
     if check is not None:
         _check(check, url, options, form)
         return
+    if output is not None and output.exists():
+        raise ConfigurationError(f"{output} is there already, and may be filled in: give another -o, or remove it")
     lake = open_lake(url, options)
     found = plan_study(
         lake, project=project_of(lake, project), name=name, metric=metric, settings_id=settings, datasets=datasets,
@@ -95,7 +100,10 @@ def plan(
 def _check(path: Path, url: str | None, options: tuple[str, ...], form: str) -> None:
     from lightning_lde.study import check_plan, read_plan
 
-    planned = read_plan(path.read_text(encoding="utf-8"))
+    try:
+        planned = read_plan(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error}): give a file that `lde plan -o` wrote") from error
     found = check_plan(_lake_of(url, planned.lake, options), planned)
     if form == "json":
         print_json(as_dict(found))

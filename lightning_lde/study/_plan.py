@@ -176,6 +176,8 @@ def plan_study(
     """
     if jobs < 1 or (seeds is not None and seeds < 1):
         raise ConfigurationError(f"jobs={jobs!r}, seeds={seeds!r}: expected at least 1.")
+    if not 0.0 < smallest < math.inf:
+        raise ConfigurationError(f"difference={smallest!r}, expected a finite number above 0.")
     pilot = read_pilot(lake, project=project, metric=metric, settings_id=settings_id)
     sets = tuple(dict.fromkeys(datasets)) or pilot.datasets
     scatter = pilot.scatter()

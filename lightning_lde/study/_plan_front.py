@@ -64,7 +64,6 @@ def read_plan(text: str) -> PlannedStudy:
         raise DataError(f"the plan's front matter is no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(facts, dict) or facts.get("lde_plan") != FORMAT:
         raise DataError(f"the plan's front matter lacks lde_plan: {FORMAT}, expected what `lde plan -o` writes")
-    made_at = facts.get("made_at")
     return PlannedStudy(
         project=_text(facts, "project"),
         metric=_text(facts, "metric"),
@@ -72,7 +71,7 @@ def read_plan(text: str) -> PlannedStudy:
         trainings=tuple(map(str, _listed(facts, "trainings"))),
         seeds=tuple(_whole(facts, "seeds", value) for value in _listed(facts, "seeds")),
         criteria=tuple(_criterion(one) for one in _listed(facts, "criteria")),
-        made_at=_moment(made_at),
+        made_at=_moment(facts.get("made_at")),
         settings=None if facts.get("settings") is None else str(facts["settings"]),
         hours=None if facts.get("hours") is None else _number("hours", facts["hours"]),
         lake=None if facts.get("lake") is None else str(facts["lake"]),
@@ -123,8 +122,10 @@ def _listed(facts: dict[str, Any], name: str) -> list[Any]:
 
 
 def _moment(value: Any) -> datetime | None:
-    if not isinstance(value, datetime):
+    if value is None:
         return None
+    if not isinstance(value, datetime):
+        raise DataError(f"the plan's made_at is {str(value)!r}, expected a time such as 2026-11-26 16:42:12+00:00")
     return value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
 
 

@@ -44,7 +44,8 @@ def plan_page(plan: StudyPlan) -> str:
         "## Where the figures come from",
         "\n\n".join(f"{one.name}, {len(one.rows)} rows:\n\n```sql\n{one.sql}\n```" for one in plan.pilot.queries),
     ]
-    return "\n\n".join(parts) + "\n"
+    front, *body = parts
+    return "\n\n".join([front, *map(_visible, body)]) + "\n"
 
 
 def criterion_words(one: Criterion) -> str:
@@ -162,6 +163,11 @@ def _needed(plan: StudyPlan) -> str:
 
 def _criteria(criteria: Sequence[Criterion]) -> str:
     return _table(("criterion", "met where"), [(one.kind, criterion_words(one)) for one in criteria])
+
+
+def _visible(part: str) -> str:
+    # A name could hold codes that a terminal obeys; YAML escapes them, and is read back.
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in part)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -164,13 +164,17 @@ def test_the_power_over_data_sets_is_that_of_simulated_studies() -> None:
 
 
 def test_the_page_is_read_back_as_it_was_planned(lake: Lake) -> None:
-    plan = plan_study(lake, project="pilot", name='study: "one"\n| two', datasets=[*SETS, "new | set"], seeds=3)
+    plan = plan_study(
+        lake, project="pilot", name='study: "one"\n| two', datasets=[*SETS, "new | set", "\x1b[31m\x9b2J"], seeds=3
+    )
     page = plan_page(plan)
+    # What a terminal would obey stands nowhere, and is read back all the same.
+    assert all(char.isprintable() or char == "\n" for char in page)
     read = read_plan(page.replace("\n", "\r\n"))
     assert (read.project, read.datasets, read.seeds) == (plan.project, plan.datasets, plan.seeds)
     assert (read.criteria, read.settings, read.lake) == (plan.criteria, "s" * 32, lake.url)
     assert read.made_at == plan.made_at
-    assert "new | set never ran" in page
+    assert "new | set,  [31m 2J never ran" in page
     assert "new \\| set" in page
     for heading in ("Data sets", "Configurations", "Repetitions", "Cost", "Power", "Success criteria", "Afterwards"):
         assert f"\n## {heading}\n" in page
@@ -192,6 +196,8 @@ def test_names_of_any_kind_survive_the_front_matter(datasets: list[str], project
         ({"project": ""}, "project is ''"),
         ({"datasets": []}, r"datasets are \[\]"),
         ({"seeds": ["zero"]}, "hold 'zero', expected whole numbers"),
+        ({"made_at": "yesterday"}, "made_at is 'yesterday', expected a time"),
+        ({"made_at": BEGAN.date()}, "made_at is '2026-01-01', expected a time"),
         ({"hours": "many"}, "hours is 'many'"),
         ({"criteria": [{"kind": "cost"}]}, "'cost' lacks limit"),
         ({"criteria": [{"kind": "cost", "limit": "x"}]}, r"cost.limit is 'x'"),
@@ -208,12 +214,25 @@ def test_what_is_wrong_in_a_plan_is_said(change: dict[str, Any], message: str) -
         read_plan(f"---\n{yaml.safe_dump({**facts, **change})}---\n")
 
 
-def test_what_is_no_plan_is_refused() -> None:
+def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     for text, message in (("# A page", "no front matter"), ("---\n{[\n---\n", "no YAML")):
         with pytest.raises(DataError, match=message):
             read_plan(text)
     with pytest.raises(ConfigurationError, match="criterion of kind 'fast'"):
         Criterion("fast")
+    (tmp_path / "plan.md").write_bytes(b"---\n\xff\n---\n")
+    with pytest.raises(DataError, match="is no text in UTF-8"):
+        CliRunner().invoke(
+            app, ["plan", "--check", str(tmp_path / "plan.md")], standalone_mode=False, catch_exceptions=False
+        )
+
+
+def test_what_was_filled_in_is_not_written_over(lake: Lake, tmp_path: Path) -> None:
+    file = tmp_path / "plan.md"
+    file.write_text("the question, in one sentence")
+    with pytest.raises(ConfigurationError, match="is there already, and may be filled in"):
+        CliRunner().invoke(app, ["plan", lake.url, "-o", str(file)], standalone_mode=False, catch_exceptions=False)
+    assert file.read_text() == "the question, in one sentence"
 
 
 def test_a_check_says_what_was_done_and_what_is_met(lake: Lake, tmp_path: Path) -> None:
@@ -310,6 +329,8 @@ def test_runs_that_are_no_study_are_planned_by_a_metric_of_theirs(lake_path: Pat
     assert found == {"complete": True, "cost": True, "precision": True, "difference": None}
     with pytest.raises(ConfigurationError, match="is no configuration of the pilot"):
         plan_study(lake, project="p", metric="val/loss", baseline="none")
+    with pytest.raises(ConfigurationError, match=r"difference=-0\.1, expected a finite number above 0"):
+        plan_study(lake, project="p", metric="val/loss", smallest=-0.1)
     with pytest.raises(ConfigurationError, match="seeds=0"):
         plan_study(lake, project="p", metric="val/loss", seeds=0)
     with pytest.raises(DataError, match="no finished run"):
