@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from lightning_lde.query import Lake
 from lightning_lde.schema import RunStatus
 from lightning_lde.study._cells import Cell
+from lightning_lde.study._queries import quoted
 
 Kind = tuple[str, str]
 """Data set and algorithm of a cell."""
@@ -21,13 +23,21 @@ def past_durations(lake: Lake, settings_id: str) -> dict[Kind, list[float]]:
         lake: The lake.
         settings_id: The content id of the settings.
     """
-    rows = lake.sql(
-        f"""select tags->>'dataset' as dataset, tags->>'algorithm' as algorithm, list(duration_s) as seconds from runs
-            where status = '{RunStatus.FINISHED}' and tags->>'settings' = ? and duration_s is not null
-              and tags->>'cell' is not null and run_id in (select run_id from episodes)
-            group by all""",
-        [settings_id],
-    ).to_pylist()
+    return by_kind(lake.sql(past_durations_sql(settings_id)).to_pylist())
+
+
+def past_durations_sql(settings_id: str) -> str:
+    """The query of `past_durations`."""
+    return f"""\
+select tags->>'dataset' as dataset, tags->>'algorithm' as algorithm, list(duration_s order by run_id) as seconds
+from runs
+where status = '{RunStatus.FINISHED}' and tags->>'settings' = {quoted(settings_id)} and duration_s is not null
+  and tags->>'cell' is not null and run_id in (select run_id from episodes)
+group by all order by dataset, algorithm"""
+
+
+def by_kind(rows: Iterable[Mapping[str, Any]]) -> dict[Kind, list[float]]:
+    """Rows of `past_durations_sql`, by data set and algorithm."""
     return {(row["dataset"], row["algorithm"]): row["seconds"] for row in rows}
 
 

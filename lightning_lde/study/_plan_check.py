@@ -10,6 +10,7 @@ from lightning_lde.errors import DataError
 from lightning_lde.query import Lake
 from lightning_lde.schema import RunStatus
 from lightning_lde.statistics import mean_interval
+from lightning_lde.study._answer import StudyAnalysis
 from lightning_lde.study._correlation import analyse
 from lightning_lde.study._plan import Criterion
 from lightning_lde.study._plan_front import PlannedStudy
@@ -90,7 +91,8 @@ def check_plan(lake: Lake, plan: PlannedStudy) -> PlanCheck:
     except DataError as error:
         found, reason = None, str(error)
     missing = sorted(wanted - done.keys())
-    judge = _Judge(lake, plan, _of_plan(found, plan), reason, len(wanted), len(missing), hours)
+    analysis, why = _analysis(lake, plan)
+    judge = _Judge(_of_plan(found, plan), reason, analysis, why, len(wanted), len(missing), hours)
     return PlanCheck(
         project=plan.project,
         planned=len(wanted),
@@ -102,16 +104,20 @@ def check_plan(lake: Lake, plan: PlannedStudy) -> PlanCheck:
         hours=hours,
         planned_hours=plan.hours,
         results=tuple(judge.result(one) for one in plan.criteria),
-        queries=(runs, *(found.queries if found is not None else ())),
+        queries=(
+            runs,
+            *(() if found is None else found.queries),
+            *(() if analysis is None else analysis.queries),
+        ),
     )
 
 
 @dataclass(frozen=True)
 class _Judge:
-    lake: Lake
-    plan: PlannedStudy
     done: Pilot | None
     reason: str
+    analysis: StudyAnalysis | None
+    why: str
     planned: int
     missing: int
     hours: float
@@ -152,14 +158,10 @@ class _Judge:
         return found.difference >= (one.limit or 0.0) and found.p_t <= (one.alpha or 0.0), said
 
     def correlation(self, one: Criterion) -> tuple[bool | None, str]:
-        try:
-            analysis = analyse(
-                self.lake, project=self.plan.project, metric=self.plan.metric, settings_id=self.plan.settings
-            )
-        except DataError as error:
-            return None, str(error)
+        if self.analysis is None:
+            return None, self.why
         methods = {_part(result.method, result.inner_steps, result.ways, result.shots): result
-                   for result in analysis.configurations}  # fmt: skip
+                   for result in self.analysis.configurations}  # fmt: skip
         results = list(methods.values()) if one.configuration is None else [methods.get(one.configuration)]
         found = [result for result in results if result is not None]
         if not found:
@@ -171,6 +173,16 @@ class _Judge:
             f"over {correlation.n} data sets"
         )
         return best.p_holm <= (one.alpha or 0.0), said
+
+
+def _analysis(lake: Lake, plan: PlannedStudy) -> tuple[StudyAnalysis | None, str]:
+    """The study's correlations, where a criterion asks for them; or why there are none."""
+    if all(one.kind != "correlation" for one in plan.criteria):
+        return None, ""
+    try:
+        return analyse(lake, project=plan.project, metric=plan.metric, settings_id=plan.settings), ""
+    except DataError as error:
+        return None, str(error)
 
 
 def _part(method: str, inner_steps: int | None, ways: int, shots: int) -> str:

@@ -10,7 +10,7 @@ from statistics import fmean, median
 from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.query import Lake
 from lightning_lde.statistics import PairedComparison, PooledDeviation, paired_test, pooled_deviation
-from lightning_lde.study._pace import past_durations
+from lightning_lde.study._pace import by_kind, past_durations_sql
 from lightning_lde.study._queries import QueryResult, ask, quoted
 from lightning_lde.study._repetitions import EPISODES, UNKNOWN, MeasuredRun, measured_runs
 
@@ -158,14 +158,16 @@ def read_pilot(lake: Lake, *, project: str, metric: str, settings_id: str | None
     measured = [_measured(run, is_of_tasks=name in EPISODES) for run in taken]
     values = tuple(sorted(measured, key=lambda one: (one.dataset, one.configuration, one.seed)))
     times = ask(lake, "duration of each run", _durations_sql(project))
+    # Trainings with the same settings in other projects took as long.
+    alike = [ask(lake, "seconds with these settings in all projects", past_durations_sql(chosen))] if chosen else []
     return Pilot(
         project=project,
         metric=metric,
         settings_id=chosen,
         values=values,
-        durations=_durations(lake, values, times, chosen),
+        durations=_durations(values, times, alike),
         notes=tuple(notes),
-        queries=(query, times),
+        queries=(query, times, *alike),
     )
 
 
@@ -232,7 +234,7 @@ where project = {quoted(project)} and status = 'finished' and duration_s is not 
 
 
 def _durations(
-    lake: Lake, values: Sequence[Measured], times: QueryResult, settings_id: str | None
+    values: Sequence[Measured], times: QueryResult, alike: Sequence[QueryResult]
 ) -> dict[tuple[str, str], tuple[float, ...]]:
     took = {row["run_id"]: float(row["duration_s"]) for row in times.rows}
     kinds = {one.run_id: (one.dataset, one.training) for one in values}
@@ -240,6 +242,6 @@ def _durations(
     for run_id, kind in kinds.items():
         if run_id in took and math.isfinite(took[run_id]):
             found.setdefault(kind, []).append(took[run_id])
-    # Trainings with the same settings in other projects took as long.
-    elsewhere = past_durations(lake, settings_id) if settings_id else {}
-    return {kind: tuple(seconds) for kind, seconds in {**found, **elsewhere}.items()}
+    for one in alike:
+        found.update(by_kind(one.rows))
+    return {kind: tuple(seconds) for kind, seconds in found.items()}

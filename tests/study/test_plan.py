@@ -163,6 +163,16 @@ def test_the_power_over_data_sets_is_that_of_simulated_studies() -> None:
     assert found == pytest.approx(paired_power(math.sqrt(between + by_seed / seeds), smallest, n), abs=0.025)
 
 
+def test_the_cost_is_found_again_by_the_sql_on_the_page(lake: Lake) -> None:
+    add(lake, project="elsewhere", seeds=range(4, 7))
+    plan = plan_study(lake, project="pilot", seeds=1)
+    (query,) = [one for one in plan.pilot.queries if one.name == "seconds with these settings in all projects"]
+    assert query.sql in plan_page(plan)
+    took = [row["seconds"] for row in lake.sql(query.sql).to_pylist()]
+    assert {len(one) for one in took} == {7}
+    assert plan.hours == pytest.approx(sum(map(np.median, took)) / 3600)
+
+
 def test_the_page_is_read_back_as_it_was_planned(lake: Lake) -> None:
     plan = plan_study(
         lake, project="pilot", name='study: "one"\n| two', datasets=[*SETS, "new | set", "\x1b[31m\x9b2J"], seeds=3
@@ -259,6 +269,7 @@ def test_a_check_says_what_was_done_and_what_is_met(lake: Lake, tmp_path: Path) 
     verdicts = {one.kind: one for one in after.results}
     assert [verdicts[kind].met for kind in ("complete", "cost", "difference")] == [True, True, True]
     assert "over 6 data sets" in verdicts["difference"].figure
+    assert {"trainings of the project", "diversity per data set"} <= {one.name for one in after.queries}
     # Planted: 0.04 more for each 0.1 of diversity, beside a scatter of 0.03.
     assert verdicts["correlation"].met is True
     assert after.is_met is (verdicts["precision"].met is True)
