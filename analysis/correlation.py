@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from lightning_lde import Lake
-from lightning_lde.cli import analysis_options, parsed_options, run_command, study_analysis, written
+from lightning_lde.cli import analysis_options, parsed_options, print_sentences, run_command, study_analysis, written
 from lightning_lde.study import StudyAnalysis
 from lightning_lde.ui import study_report, verdict
 
@@ -38,8 +38,7 @@ def main(
     opened = Lake(lake, parsed_options(options))
     analysis = study_analysis(opened, project, **chosen)
     print_table(analysis)
-    for sentence in (*verdict(analysis), *analysis.notes):
-        print(sentence)
+    print_sentences((*verdict(analysis), *analysis.notes))
     result_id = written(opened, analysis, record=record, plots=plots)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import click
 from tqdm import tqdm
 
 from lightning_lde import Lake
-from lightning_lde.cli import parsed_options, run_command
+from lightning_lde.cli import parsed_options, print_sentences, run_command
 from lightning_lde.study import (
     PRESETS,
     DatasetDiversity,
@@ -79,7 +79,7 @@ def main(
         found = found or measured
     print_table(found)
     if len(probes) > 1:
-        print("\n" + "\n".join(sensitivity_lines(probe_sensitivity(opened, project=project))))
+        print_sentences(["", *sensitivity_lines(probe_sensitivity(opened, project=project))])
 
 
 def print_table(found: list[DatasetDiversity]) -> None:

@@ -20,7 +20,7 @@ import click
 from tqdm import tqdm
 
 from lightning_lde import Lake
-from lightning_lde.cli import parsed_options, run_command
+from lightning_lde.cli import parsed_options, print_sentences, run_command
 from lightning_lde.study import (
     BACKENDS,
     PRESETS,
@@ -125,7 +125,7 @@ def print_states(states: Iterable[CellState]) -> None:
     width = max(len(one.cell.label) for one in states)
     for one in states:
         said = about(one.duration_s or 0) if one.state == "finished" else (one.reason or "").partition("\n")[0]
-        print(f"{one.state:<11} {one.cell.label:<{width}}  {one.run_id or '':<36}  {said}".rstrip())
+        print_sentences([f"{one.state:<11} {one.cell.label:<{width}}  {one.run_id or '':<36}  {said}".rstrip()])
     counts = Counter(one.state for one in states)
     print(", ".join(f"{count} {state}" for state, count in counts.items()))
 

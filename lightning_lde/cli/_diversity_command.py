@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lightning_lde.cli._arguments import PROJECT_VARIABLE, open_lake, output_format, storage_options
-from lightning_lde.cli._output import print_json, print_table
+from lightning_lde.cli._output import print_json, print_sentences, print_table
 
 if TYPE_CHECKING:
     from lightning_lde.query import Lake
@@ -66,7 +66,7 @@ def _print_diversities(lake: Lake, project: str | None, probe: str | None, form:
     rows = [diversity_row(one) for one in sorted(found, key=lambda one: one.coefficient.value)]
     if form == "table":
         print_table(pa.Table.from_pylist([_short(row) for row in rows]), form)
-        click.echo(f"{_tasks_words(found)}; probe {found[0].probe or 'without a name'}, {found[0].probe_id}")
+        print_sentences([f"{_tasks_words(found)}; probe {found[0].probe or 'without a name'}, {found[0].probe_id}"])
     else:
         print_table(pa.Table.from_pylist(rows), form)
     # Standard output is the table alone where a program may read it.
@@ -145,8 +145,7 @@ def _print_sensitivity(lake: Lake, project: str | None, form: str) -> None:
     if form != "table":
         print_table(pa.Table.from_pylist(sensitivity_rows(found)), form)
         return
-    for line in sensitivity_lines(found):
-        click.echo(line)
+    print_sentences(sensitivity_lines(found))
 
 
 def sensitivity_rows(found: ProbeSensitivity) -> list[dict[str, Any]]:

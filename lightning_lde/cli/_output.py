@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,12 @@ def print_lines(lines: list[tuple[str, str]]) -> None:
     width = max((len(name) for name, _ in lines), default=0)
     for name, value in lines:
         click.echo(f"  {name:<{width}}  {value}".rstrip())
+
+
+def print_sentences(sentences: Iterable[str], *, err: bool = False) -> None:
+    """Write sentences for people, a line each, without what a terminal would obey: names stand in them."""
+    for sentence in sentences:
+        click.echo(text(sentence), err=err)
 
 
 def text(value: Any) -> str:

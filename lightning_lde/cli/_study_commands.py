@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lightning_lde.cli._arguments import open_lake, output_format, project_of, project_option, storage_options
-from lightning_lde.cli._output import print_json, print_table
+from lightning_lde.cli._output import print_json, print_sentences, print_table
 from lightning_lde.cli._study_options import analysis_options, study_analysis, written
 
 
@@ -44,8 +44,7 @@ def correlate(
     else:
         print_table(correlation_table(analysis), form)
     # Standard output is the table alone, so that a program can read it.
-    for sentence in (*verdict(analysis), *analysis.notes):
-        click.echo(sentence, err=True)
+    print_sentences((*verdict(analysis), *analysis.notes), err=True)
     written(lake, analysis, record=record, plots=plots)
 
 

@@ -75,3 +75,12 @@ def test_what_cannot_be_answered_says_why(lake: Lake, tmp_path: Path) -> None:
         assert found.exit_code == 2
         assert "analysis/diversity.py" in found.output
     assert "leave out --probe" in asked(lake.url, "--probes", "--probe", "a").output
+
+
+def test_names_reach_no_terminal_as_codes(tmp_path: Path) -> None:
+    truth = {"\x1b[31mred\r": 0.1, "\x1b]0;title\x07": 0.2}
+    made = planted_lake(tmp_path / "lake", {"\x07" + "a" * 31: truth, "b" * 32: truth}, n_tasks=4)
+    for words in ((), ("--probes",)):
+        shown = CliRunner().invoke(app, ["diversity", made.url, *words], color=True).stdout
+        assert "[31mred" in shown
+        assert all(char.isprintable() or char == "\n" for char in shown)

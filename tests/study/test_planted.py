@@ -239,6 +239,15 @@ def test_the_command_gives_every_figure_as_json(tmp_path: Path, diversity: tuple
     assert stored == [{"result_id": found["result_id"], "n": str(N)}]
 
 
+def test_names_reach_no_terminal_as_codes(tmp_path: Path, diversity: tuple[Lake, dict[str, float]]) -> None:
+    made = lake_of(tmp_path / "lake", diversity[1], {MAML: SLOPE})
+    made.add_datasets({"odd": None}, names={"odd": "\x1b[31mred\r\x07"})
+    made.add_runs(["odd"], MAML, lambda *_: 0.5)
+    done = CliRunner().invoke(app, ["correlate", str(made.lake.url), "--no-record"], color=True)
+    assert "without a diversity:  [31mred" in done.stderr
+    assert all(char.isprintable() or char == "\n" for char in done.stderr)
+
+
 @pytest.mark.slow
 def test_the_command_writes_plots_and_no_figures_where_none_are_to_be(
     tmp_path: Path, diversity: tuple[Lake, dict[str, float]]
