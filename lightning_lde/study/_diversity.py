@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lightning_lde.diversity import Probe, fisher_method
-from lightning_lde.errors import DataError
+from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot import FewShotDataset
 from lightning_lde.query import Lake
 from lightning_lde.recording import add_results
@@ -57,7 +57,7 @@ def measure_diversity(
         DataError: If a data set has too few classes or images.
     """
     if settings.diversity_tasks < LEAST_TASKS:
-        raise DataError(
+        raise ConfigurationError(
             f"diversity_tasks is {settings.diversity_tasks}: a diversity needs {LEAST_TASKS} tasks, 30 for its interval"
         )
     tasks = [_tasks_of(fitted_to(one, probe), settings) for one in datasets]

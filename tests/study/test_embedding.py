@@ -175,6 +175,13 @@ def test_tasks_that_cannot_be_halved_say_why() -> None:
         HalvedTasks(DATA[0], ways=6, images_per_class=4, seed=0)
 
 
+def test_two_tasks_have_no_diversity(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake").create()
+    with pytest.raises(ConfigurationError, match="diversity_tasks is 2: a diversity needs 3 tasks"):
+        measure_diversity(lake, DATA, SETTINGS.changed(["diversity_tasks=2"]), PROBE, project="p")
+    assert not stored(lake)
+
+
 def test_the_lineage_leads_from_a_figure_to_its_data_and_probe(measured: Lake) -> None:
     (row,) = measured.sql(
         """select source_id from links join dataset_configs c on c.dataset_config_id = target_id
