@@ -103,7 +103,8 @@ def sensitivity_lines(found: ProbeSensitivity) -> list[str]:
     for one in found.agreements:
         interval = f"[{one.low:.2f}, {one.high:.2f}]"
         lines.append(
-            f"{number[one.first]} and {number[one.second]}: rank correlation {one.rho:.2f}, 95 % interval {interval}, "
+            f"{number[one.first]} and {number[one.second]}: rank correlation {one.rho:.2f}, "
+            f"{100 * one.confidence:g} % interval {interval}, "
             f"over {one.n} data sets"
         )
     return lines
