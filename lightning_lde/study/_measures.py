@@ -15,10 +15,9 @@ from lightning_lde.study._comparisons import comparisons_of
 from lightning_lde.study._diversities import DatasetDiversity
 from lightning_lde.study._labels import Rows
 from lightning_lde.study._results import ConfigurationResult
-from lightning_lde.study._sensitivity import probe_sensitivity
+from lightning_lde.study._sensitivity import probe_sensitivity, rank_correlation
 from lightning_lde.study._slopes import slope_of
 
-_LEAST = 4
 _LEVEL = 0.05
 _DIGITS = 12
 
@@ -55,9 +54,7 @@ def stored_measures(rows: Rows) -> list[Measure]:
         rows: Rows of the query for all measures, ordered by probe and method.
     """
     found = []
-    for (probe_id, method), group in groupby(
-        rows, key=lambda row: (row["diversity_probe_id"], row["diversity_method"])
-    ):
+    for (probe_id, method), group in groupby(rows, key=_key):
         values = {row["dataset_id"]: rounded(row["diversity"]) for row in group}
         found.append(Measure(_label(method, None, probe_id), probe_id, method, values))
     return found
@@ -98,7 +95,7 @@ def measures_of(
         families: By data set its family; empty where each is its own.
     """
     main = {row["dataset_id"]: row["diversity"] for row in datasets}
-    taken = (datasets[0]["diversity_probe_id"], datasets[0]["diversity_method"])
+    taken = _key(datasets[0])
     labels = {(one.probe_id, one.method): one.label for one in measures}
     found: dict[tuple[str | None, str | None], MeasureResult] = {}
     for one in measures:
@@ -189,9 +186,5 @@ def _label(method: str | None, probe: str | None, probe_id: str | None) -> str:
 
 
 def _rank_correlation(first: Mapping[str, float], second: Mapping[str, float]) -> float:
-    from scipy import stats
-
     shared = [one for one in first if one in second]
-    if len(shared) < _LEAST:
-        return float("nan")
-    return float(stats.spearmanr([first[one] for one in shared], [second[one] for one in shared]).statistic)
+    return rank_correlation([first[one] for one in shared], [second[one] for one in shared])[0]
