@@ -177,6 +177,11 @@ class GaussianSession:
         """What each candidate is expected to reach."""
         return self._ledger.prediction(*self._posterior.metric())
 
+    def difference(self, first: str, second: str) -> tuple[float, float]:
+        """How much more one candidate reaches than another."""
+        mean, sd = self._posterior.difference(self._ledger.place(first), self._ledger.place(second))
+        return self._ledger.sign * mean, sd
+
     def _utility(self, posterior: GaussianPosterior, values: list[float]) -> FloatArray:
         if not values or not self._improvement:
             return posterior.metric()[0]

@@ -81,6 +81,15 @@ class GaussianPosterior:
         variance = weights @ (self._scales[:, None] ** 2 * self._variance + (means - mean) ** 2)
         return mean, np.sqrt(variance)
 
+    def difference(self, first: int, second: int) -> tuple[float, float]:
+        """Mean and standard deviation of the metric of one configuration less that of another."""
+        weights = self._weights()
+        means = self._scales * (self._mean[:, first] - self._mean[:, second])
+        variance = self._variance[:, first] + self._variance[:, second] - 2.0 * self._covariance(first)[:, second]
+        mean = float(weights @ means)
+        square = float(weights @ (self._scales**2 * np.maximum(variance, 0.0) + (means - mean) ** 2))
+        return mean, math.sqrt(square)
+
     def expected_improvement(self, best: float) -> FloatArray:
         """How far each configuration is expected to go beyond the best so far, shape (configurations,)."""
         sd = np.sqrt(self._variance)

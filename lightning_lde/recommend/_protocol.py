@@ -39,6 +39,13 @@ class Session(Protocol):
         """What each candidate is expected to reach, given what was told."""
         ...
 
+    def difference(self, first: str, second: str) -> tuple[float, float]:
+        """Mean and standard deviation of how much more one candidate reaches than another, in the metric's own unit.
+
+        Where the results of the data set lie is the same for both, however little is known of it.
+        """
+        ...
+
 
 class Recommender(Protocol):
     """Learns from past results which configurations to try on a new data set."""

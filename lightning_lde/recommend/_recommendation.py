@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from scipy import stats
 
 from lightning_lde.errors import ConfigurationError
@@ -14,7 +13,7 @@ from lightning_lde.errors import ConfigurationError
 from ._chosen import ChosenByHoldout
 from ._evidence import Evidence, SimilarDataset, evidence_for, similar_datasets
 from ._importance import setting_importance
-from ._protocol import Prediction, Recommender
+from ._protocol import Prediction, Recommender, Session
 from ._table import ResultTable
 
 
@@ -53,7 +52,7 @@ class Contrast:
     Args:
         runner_up: Id of the configuration with the highest expectation after the first proposal.
         difference: Expected metric of the first less that of the runner-up.
-        probability_better: That the first is better, both taken as independent and normal.
+        probability_better: That the first is better, by a normal distribution of the difference on one data set.
         settings: Settings in which they differ: those of the first and of the runner-up, by name.
     """
 
@@ -154,7 +153,7 @@ def recommend(
         ),
         similar=similar,
         importance=setting_importance(cells, similar),
-        contrast=_contrast(table, predicted, asked[0], told or {}) if asked else None,
+        contrast=_contrast(table, session, predicted, asked[0], told or {}) if asked else None,
         reason=getattr(chosen, "reason", None),
         n_datasets=len(table.datasets),
         n_runs=int(table.n.sum()),
@@ -190,19 +189,19 @@ def _proposal(
     )
 
 
-def _contrast(table: ResultTable, predicted: Prediction, first: str, told: Mapping[str, float]) -> Contrast | None:
+def _contrast(
+    table: ResultTable, session: Session, predicted: Prediction, first: str, told: Mapping[str, float]
+) -> Contrast | None:
     sign = 1.0 if table.maximize else -1.0
     others = [place for place, name in enumerate(predicted.configurations) if name != first and name not in told]
     if not others:
         return None
-    place = predicted.configurations.index(first)
-    other = max(others, key=lambda one: sign * predicted.mean[one])
-    difference = float(predicted.mean[place] - predicted.mean[other])
-    sd = float(np.hypot(predicted.sd[place], predicted.sd[other]))
-    mine, theirs = table.settings_of(first), table.settings_of(predicted.configurations[other])
+    runner_up = predicted.configurations[max(others, key=lambda one: sign * predicted.mean[one])]
+    difference, sd = session.difference(first, runner_up)
+    mine, theirs = table.settings_of(first), table.settings_of(runner_up)
     names = sorted({name for name in (*mine, *theirs) if mine.get(name) != theirs.get(name)})
     return Contrast(
-        runner_up=predicted.configurations[other],
+        runner_up=runner_up,
         difference=difference,
         probability_better=float(stats.norm.cdf(sign * difference / sd)) if sd > 0 else float(sign * difference > 0),
         settings={name: (mine.get(name), theirs.get(name)) for name in names},

@@ -54,6 +54,10 @@ class Ledger:
         self.values.append(self.sign * float(value))
         return True
 
+    def place(self, configuration: str) -> int:
+        """The place of a candidate."""
+        return self._place[configuration]
+
     def untried(self) -> IntArray:
         """Places of candidates that were not told."""
         return np.flatnonzero(~self.tried)
@@ -96,12 +100,21 @@ class FixedOrder:
 
     def predict(self) -> Prediction:
         """What each candidate is expected to reach."""
-        ledger = self._ledger
-        scale = float(np.exp(np.log(self._scores.scale).mean()))
+        ledger, scale = self._ledger, self._scale()
         location, variance = self._location(scale)
         mean, sd = location + scale * self._mean, np.sqrt(variance + (scale * self._sd) ** 2)
         mean[ledger.places], sd[ledger.places] = ledger.values, 0.0
         return ledger.prediction(mean, sd)
+
+    def difference(self, first: str, second: str) -> tuple[float, float]:
+        """How much more one candidate reaches than another: both vary between data sets, each for itself."""
+        places = [self._ledger.place(first), self._ledger.place(second)]
+        mean, sd = self.predict().mean[places], np.where(self._ledger.tried[places], 0.0, self._sd[places])
+        return float(mean[0] - mean[1]), self._scale() * float(np.hypot(*sd))
+
+    def _scale(self) -> float:
+        """The scale of a new data set, in the middle of the past ones."""
+        return float(np.exp(np.log(self._scores.scale).mean()))
 
     def _location(self, scale: float) -> tuple[float, float]:
         """Where the data set's results lie: the past data sets' locations, then what was told."""
