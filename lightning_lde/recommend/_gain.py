@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_lde.errors import DataError
+from lightning_lde.errors import ConfigurationError, DataError
 
 from ._evaluation import BASELINE, evaluate, mean_interval
 from ._protocol import Recommender
@@ -92,7 +92,10 @@ def gain_of_aggregation(
 
     Raises:
         DataError: If no configuration was repeated, or no two data sets have results.
+        ConfigurationError: If draws is below 1.
     """
+    if draws < 1:
+        raise ConfigurationError(f"draws is {draws}, expected at least 1 draw of single runs.")
     make = recommender or AverageRank
     truth = table.aggregated()
     if not (truth.n > 1).any():

@@ -130,16 +130,16 @@ def _numbers(columns: Columns, name: str) -> list[Any]:
     return [float("nan") if value is None else value for value in columns[name]]
 
 
-def _described_elsewhere(path: str | Path, dataset: str) -> dict[str, dict[str, float]]:
+def _described_elsewhere(path: str | Path, dataset: str) -> dict[str, dict[str, Any]]:
     columns = read_columns(path)
     key = dataset if dataset in columns else next(iter(columns))
     return _described(columns, columns[key], [name for name in columns if name != key and _numeric(columns[name])])
 
 
-def _described(columns: Columns, datasets: list[Any], names: list[str]) -> dict[str, dict[str, float]]:
+def _described(columns: Columns, datasets: list[Any], names: list[str]) -> dict[str, dict[str, Any]]:
     rows = {str(dataset): row for row, dataset in enumerate(datasets)}
     return {
-        dataset: {name: float(columns[name][row]) for name in names if columns[name][row] is not None}
+        dataset: {name: columns[name][row] for name in names if columns[name][row] is not None}
         for dataset, row in rows.items()
     }
 

@@ -89,7 +89,8 @@ class ResultTable:
         Args:
             dataset: Data set of each row.
             metric: Value of each row; rows without a finite one are counted and left out.
-            settings: Columns of settings by name; None in a column says that a row has no such setting.
+            settings: Columns of settings by name; None in a column says that a row has no such setting. Lists and
+                mappings become JSON text.
             configuration: Id of each row's configuration; by default its settings as JSON.
             sd: Standard deviation between the repetitions behind a row; nan where there is one.
             n: Repetitions behind each row; by default 1.
@@ -103,7 +104,7 @@ class ResultTable:
         """
         values = _numbers(metric, "metric")
         rows = values.size
-        columns = dict(settings or {})
+        columns = {name: _comparable(column) for name, column in (settings or {}).items()}
         if configuration is None and not columns:
             raise ConfigurationError("the table names no configuration; pass configuration= or settings=.")
         for name, column in (("dataset", dataset), ("configuration", configuration), *columns.items()):
@@ -290,6 +291,15 @@ def _settings_of_rows(columns: Mapping[str, Sequence[Any]], rows: int) -> _RowSe
     return _RowSettings(columns, ids)
 
 
+def _comparable(column: Sequence[Any]) -> Sequence[Any]:
+    """A column of settings whose values can be compared: lists and mappings as JSON text, as a lake has them."""
+    try:
+        set(column)
+    except TypeError:
+        return [json.dumps(one, default=str) if isinstance(one, list | dict) else one for one in column]
+    return column
+
+
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
@@ -343,7 +353,10 @@ def _descriptor_matrix(
         known = descriptors.get(dataset, {})
         for column, name in enumerate(names):
             value = known.get(name)
-            matrix[row, column] = math.nan if value is None else float(value)
+            try:
+                matrix[row, column] = math.nan if value is None else float(value)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"descriptor {name!r} of {dataset!r} is {value!r}, expected a number.") from error
     matrix[~np.isfinite(matrix)] = math.nan
     known_columns = np.isfinite(matrix).any(axis=0)
     return tuple(np.array(names, dtype=object)[known_columns]) if names else (), matrix[:, known_columns]

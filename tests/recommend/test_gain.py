@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lightning_lde.errors import DataError
+from lightning_lde.errors import ConfigurationError, DataError
 from lightning_lde.recommend import ResultTable, gain_of_aggregation
 
 
@@ -56,3 +56,8 @@ def test_without_noise_there_is_nothing_to_gain() -> None:
 def test_without_repetitions_there_is_nothing_to_aggregate() -> None:
     with pytest.raises(DataError, match="repeated"):
         gain_of_aggregation(noisy(0.1, repetitions=1))
+
+
+def test_no_draw_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="draws is 0"):
+        gain_of_aggregation(noisy(0.1), draws=0)

@@ -122,6 +122,7 @@ def test_data_sets_left_out_leave_configurations_known() -> None:
         ({"metric": [math.nan, math.inf]}, DataError, "no row"),
         ({"n": [1, 0]}, DataError, "at least one repetition"),
         ({"configuration": None}, ConfigurationError, "names no configuration"),
+        ({"descriptors": {"a": {"size": "many"}}}, DataError, "'size' of 'a' is 'many'"),
         ({"configuration": ["x", "x"], "settings": {"lr": [1, 2]}}, DataError, "stands for"),
     ],
 )
@@ -169,6 +170,13 @@ def test_files_of_all_kinds_are_read(tmp_path: Path, name: str) -> None:
     assert table.n_without_value == 1
     assert table.descriptors.tolist() == [[10.0], [20.0]]
     assert (table.metric, table.maximize) == ("score", False)
+
+
+def test_settings_that_are_lists_are_their_json(tmp_path: Path) -> None:
+    rows = {"dataset": ["a", "a", "b"], "sizes": [[8, 8], [16], None], "metric": [1.0, 2.0, 3.0]}
+    pa.parquet.write_table(pa.table(rows), tmp_path / "t.parquet")
+    table = ResultTable.from_file(tmp_path / "t.parquet")
+    assert [table.settings[c] for c in table.configuration_index] == [{"sizes": "[8, 8]"}, {"sizes": "[16]"}, {}]
 
 
 def test_descriptors_come_from_a_file_of_their_own(tmp_path: Path) -> None:
