@@ -6,12 +6,16 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from lightning_lde.errors import ConfigurationError
 
 from ._protocol import Prediction
 from ._scores import ScoreMatrix, best_first
 from ._table import FloatArray, IntArray, ResultTable, positions
+
+_UPPER = 0.975
+"""Quantile of the upper bound of a 95 % interval."""
 
 
 class Ledger:
@@ -119,13 +123,23 @@ class FixedOrder:
     def _location(self, scale: float) -> tuple[float, float]:
         """Where the data set's results lie: the past data sets' locations, then what was told."""
         past = self._scores.location
-        precision = 1.0 / max(float(past.var()), 1e-12 * scale**2 + 1e-300)
+        precision = 1.0 / max(_variance_of_another(past, scale), 1e-12 * scale**2 + 1e-300)
         total = precision * float(past.mean())
         places = self._ledger.places
         weights = 1.0 / np.maximum((scale * self._sd[places]) ** 2, 1e-12 * scale**2 + 1e-300)
         shifts = np.array(self._ledger.values) - scale * self._mean[places]
         precision, total = precision + float(weights.sum()), total + float((weights * shifts).sum())
         return total / precision, 1.0 / precision
+
+
+def _variance_of_another(past: FloatArray, scale: float) -> float:
+    """Variance of one more of some locations, so large that a normal interval of 95 % is as wide as Student's.
+
+    Of one location nobody knows how far others are: the scale and the fewest degrees of freedom stand in.
+    """
+    spread = float(past.var(ddof=1)) if past.size > 1 else scale**2
+    wider = stats.t.ppf(_UPPER, max(past.size - 1, 1)) / stats.norm.ppf(_UPPER)
+    return float(spread * (1.0 + 1.0 / past.size) * wider**2)
 
 
 def at_least_one(k: int) -> None:

@@ -180,6 +180,25 @@ def test_intervals_cover_what_comes_out() -> None:
         assert 0.88 < np.mean(found) <= 1.0
 
 
+@pytest.mark.parametrize("n_datasets", [2, 3, 8])
+def test_intervals_from_few_data_sets_cover_what_comes_out(n_datasets: int) -> None:
+    """Nominal 95 % intervals of one more data set, over 200 tables."""
+    inside = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        values = (
+            rng.normal(size=(n_datasets + 1, 1)) + 0.3 * rng.normal(size=8) + 0.1 * rng.normal(size=(n_datasets + 1, 8))
+        )
+        table = ResultTable.from_columns(
+            dataset=np.repeat([f"{chr(97 + row)}set" for row in range(n_datasets)], 8).tolist(),
+            configuration=[f"c{column}" for column in range(8)] * n_datasets,
+            metric=values[:-1].ravel(),
+        )
+        predicted = AverageRank().fit(table).start().predict()
+        inside.append(np.mean(abs(values[-1] - predicted.mean) < 1.96 * predicted.sd))
+    assert 0.91 < np.mean(inside) < 0.99
+
+
 def test_configurations_of_each_data_sets_own_are_learned_from_by_their_settings() -> None:
     """A random search on each data set: the best learning rate is the same, no configuration is."""
     rng = np.random.default_rng(0)
