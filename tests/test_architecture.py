@@ -121,9 +121,9 @@ def test_the_command_starts_without_torch() -> None:
 
 def test_names_that_are_imported_late_exist() -> None:
     import lightning_lde
-    from lightning_lde import collecting, study
+    from lightning_lde import collecting, diversity, study
 
-    for package in (lightning_lde, collecting, study):
+    for package in (lightning_lde, collecting, diversity, study):
         assert [name for name in package.__all__ if getattr(package, name, None) is None] == []
         with pytest.raises(AttributeError, match="nonsense"):
             getattr(package, "nonsense")  # noqa: B009  # an attribute that mypy would refuse
