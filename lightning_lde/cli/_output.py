@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "parquet")
 
 _PIPE_WIDTH = 10_000
+_OTHER_CODES = re.compile("[\x7f-\x9f]")
 
 
 def print_table(table: pa.Table, form: str) -> None:
@@ -32,9 +34,16 @@ def print_table(table: pa.Table, form: str) -> None:
     writers[form](table)
 
 
-def print_json(value: Any) -> None:
-    """Write a value as JSON; what JSON lacks becomes null (NaN, infinities) or text (times, bytes)."""
-    click.echo(json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False))
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Write a value as JSON; what JSON lacks becomes null (NaN, infinities) or text (times, bytes).
+
+    Args:
+        value: The value.
+        indent: Columns by which what is inside stands in; None for one line.
+    """
+    written = json.dumps(jsonable(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    # A terminal obeys these too, and JSON takes them as they are.
+    click.echo(_OTHER_CODES.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
 
 
 def print_lines(lines: list[tuple[str, str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from datetime import timedelta
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lightning_lde.cli._arguments import duration
-from lightning_lde.cli._output import jsonable, text
+from lightning_lde.cli._output import print_json, text
 
 if TYPE_CHECKING:
     from lightning_lde.collecting import FolderWatch, WatchedBatch
@@ -112,9 +111,8 @@ def _expected(words: tuple[str, ...]) -> dict[str, float] | None:
 def _print_batch(one: WatchedBatch, *, as_json: bool) -> None:
     update = one.update
     if as_json:
-        _print_json(
-            {"kind": "batch", "batch": update.batch, "new": update.new, "alarm": update.alarm, **_facts(one.report)}
-        )
+        facts = {"kind": "batch", "batch": update.batch, "new": update.new, "alarm": update.alarm}
+        print_json({**facts, **_facts(one.report)}, indent=None)
         return
     brought = {True: "new", False: "nothing new", None: "too few of a class to say"}[update.new]
     click.echo(f"batch {update.batch:<4} {_figures(one.report)}  {brought}")
@@ -126,7 +124,8 @@ def _print_end(watched: FolderWatch, ranked: tuple[KindScore, ...], *, as_json: 
     report, waiting, refused = watched.report(), watched.waiting, watched.state.refused()
     if as_json:
         facts = {**_facts(report), "waiting_for_batch": waiting, "refused_files": refused}
-        _print_json({"kind": "end", **facts, **({"ranked": [vars(one) for one in ranked]} if ranked else {})})
+        found = {"ranked": [vars(one) for one in ranked]} if ranked else {}
+        print_json({"kind": "end", **facts, **found}, indent=None)
         return
     click.echo(f"{report.batches} batches, {_figures(report)}")
     click.echo(f"{waiting} images wait for a full batch, {report.copies} were copies, {refused} files cannot be read")
@@ -167,7 +166,3 @@ def _facts(report: MonitorReport) -> dict[str, Any]:
     # In words and numbers: which of them would add most stands first.
     facts["regions"] = sorted(facts["regions"], key=lambda one: -one["gain"])
     return facts
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False))

@@ -327,6 +327,18 @@ def test_lines_for_people(folder: Path) -> None:
     assert "0 images wait for a full batch, 0 were copies, 0 files cannot be read" in lines[-2]
 
 
+def test_a_class_named_by_codes_of_a_terminal_is_printed_as_text(folder: Path) -> None:
+    name = "\x1b[31m\x9b2J\x7f"
+    Collector(folder).put(0, 16)
+    (folder / "digit 0").rename(folder / name)
+    words = ["diversity", "watch", str(folder), "--once", "--batch", "16", "--size", "16", "--settle", "0"]
+    for form in ([], ["--json"]):
+        done = CliRunner().invoke(app, [*words, *form], standalone_mode=False, catch_exceptions=False)
+        assert all(char.isprintable() or char == "\n" for char in done.stdout)
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["classes"][0]["label"] == name
+
+
 @pytest.mark.slow
 def test_killed_at_any_instant_it_goes_on_and_ends_as_if_it_had_not_been(folder: Path, tmp_path: Path) -> None:
     collector = Collector(folder)
