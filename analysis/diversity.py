@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import torch
 from tqdm import tqdm
 
 from lightning_lde import Lake
@@ -29,6 +30,15 @@ from lightning_lde.study import (
 )
 
 
+def _usable(_context: click.Context, parameter: click.Parameter, device: str) -> str:
+    """A device, once it is known to work: a probe is trained for minutes before it is needed."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise click.BadParameter(f"{device!r} does not work here: {error}", param=parameter) from error
+    return device
+
+
 @click.command()
 @click.argument("lake", envvar="LDE_URI")
 @click.option("--project", default="study", show_default=True, help="Project in the lake.")
@@ -38,7 +48,13 @@ from lightning_lde.study import (
     "--probe", "probes", multiple=True, default=("study",), show_default=True, metavar="PROBE",
     help="study, random[:SEED], run:RUN, or a file with a state dict; repeat it, the first gives the main figures.",
 )  # fmt: skip
-@click.option("--device", default="cpu", show_default=True, help="Where embeddings are made; a GPU takes one job.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    callback=_usable,
+    help="Where embeddings are made; a GPU takes one job.",
+)
 @click.option("--jobs", default=default_jobs, show_default="cores", type=click.IntRange(min=1), help="Processes.")
 @click.option("--preset", "name", default="demo", show_default=True, type=click.Choice(list(PRESETS)), help="Settings.")
 @click.option("--set", "numbers", multiple=True, metavar="NAME=NUMBER", help="Another number than the preset's.")

@@ -203,6 +203,15 @@ def start(lake: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
+def test_a_device_that_does_not_work_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    program = [sys.executable, str(ROOT / "analysis/diversity.py"), str(tmp_path / "lake"), "--device", "cudda"]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "'cudda' does not work here" in done.stderr
+    assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_kill_minus_nine_loses_the_portion_in_work_at_most(jobs: str, lake_path: Path) -> None:
     lake = Lake(lake_path).create()
