@@ -50,8 +50,8 @@ def analyse(
         options: Margin, smallest effect of interest, families of related data sets, probe.
 
     Raises:
-        DataError: If fewer than four data sets have both a diversity and results, or the settings or a data set of a
-            family are not there.
+        DataError: If fewer than four data sets have both a diversity and results, or the settings, the probe or a
+            data set of a family are not there.
         ConfigurationError: If the margin is not above 0.
     """
     options = options or AnalysisOptions()
@@ -63,6 +63,9 @@ def analyse(
     others = tuple(one for one in known if one != taken)
     results = ask(lake, "metric per data set and configuration", results_sql(project, metric, taken))
     runs = ask(lake, "metric per run and configuration", runs_sql(project, metric, taken))
+    measures = ask(lake, "diversity by every probe and method", measures_sql(project, taken))
+    if options.probe_id is not None:
+        _check_probe(options.probe_id, measures.rows)
     diversity = ask(lake, "diversity per data set", diversity_sql(project, taken, options.probe_id))
     comparable = _comparable(diversity.rows)
     notes = [settings_note(taken, others), *probe_notes(results.rows, diversity.rows)]
@@ -82,7 +85,6 @@ def analyse(
         )
     notes += covariate_notes(covariates, len(comparable))
     pairs = ask(lake, "MAML and pretraining on the same tasks", pairs_sql(project, metric, taken))
-    measures = ask(lake, "diversity by every probe and method", measures_sql(project, taken))
     return StudyAnalysis(
         lake=lake.url,
         project=project,
@@ -120,6 +122,16 @@ def _chosen(known: list[str | None], wanted: str | None, project: str) -> str | 
         there = ", ".join(one or UNTAGGED for one in known) or "no evaluated runs"
         raise DataError(f"settings {wanted!r} mean {len(fitting)} of project {project!r}; it has: {there}")
     return fitting[0]
+
+
+def _check_probe(wanted: str, rows: Sequence[dict[str, Any]]) -> None:
+    known = list(dict.fromkeys(row["diversity_probe_id"] or "" for row in rows))
+    fitting = [one for one in known if one.startswith(wanted)]
+    if len(fitting) != 1:
+        raise DataError(
+            f"probe {wanted!r} is the beginning of {len(fitting)} ids of probes whose diversity the data sets bear; "
+            f"there are: {', '.join(known) or 'none'}"
+        )
 
 
 def _families(named: Mapping[str, str], datasets: Sequence[dict[str, Any]]) -> dict[str, str]:

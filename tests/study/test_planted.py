@@ -269,6 +269,10 @@ def test_the_command_writes_plots_and_no_figures_where_none_are_to_be(
         (["--family", "a=set 1,nowhere"], "no data set 'nowhere' to be of a family"),
         (["--margin", "0"], "expected a number above 0"),
         (["--smallest", "1"], "the smallest R² of interest is 1.0"),
+        (
+            ["--probe", "other"],
+            "probe 'other' is the beginning of 0 ids of probes whose diversity the data sets bear; there are: planted",
+        ),
     ],
 )
 def test_decisions_that_cannot_be_taken_are_said(
