@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,12 +14,16 @@ from ._neighbours import varying
 from ._scores import row_ranks
 from ._table import IntArray, ResultTable
 
+_LEAST_OF_A_SCHEME = 5
+
 
 def families(table: ResultTable, *, distance: float = 0.05) -> dict[str, str]:
     """Name the family of each data set: near copies by their names or their descriptors belong together.
 
     Names are of one family if they agree up to digits, signs and what follows the first of them (monk1 and monk2,
     mfeat-pixel and mfeat-zernike); descriptors if their mean difference, in ranks from 0 to 1, is below ``distance``.
+    What more than half of the data sets begin with, and at least five, says how somebody names data sets (task_1,
+    task_2, …) and makes no family.
 
     Args:
         table: Results with descriptors; where there are none, names decide.
@@ -41,10 +46,12 @@ def families(table: ResultTable, *, distance: float = 0.05) -> dict[str, str]:
         return one
 
     stems = [stem(name) for name in table.datasets]
+    schemes = {one for one, n in Counter(stems).items() if n >= _LEAST_OF_A_SCHEME and n > len(stems) / 2}
     near = _near(table, distance)
     for one in range(len(parent)):
         for other in range(one):
-            if stems[one] == stems[other] or near[one, other]:
+            alike = stems[one] == stems[other] and stems[one] not in schemes
+            if alike or near[one, other]:
                 first, second = sorted((root(one), root(other)))
                 parent[second] = first
     return {name: table.datasets[root(number)] for number, name in enumerate(table.datasets)}

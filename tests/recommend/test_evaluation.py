@@ -135,6 +135,15 @@ def test_near_copies_are_families() -> None:
     assert families(table) == {"monk1": "monk1", "monk2": "monk1", "iris": "iris", "wine": "twin", "twin": "twin"}
 
 
+def test_a_naming_scheme_is_no_family() -> None:
+    """Five of eight are called task: that is how somebody counts, and no copy of a copy."""
+    names = ["task_1", "task_2", "task_3", "task_4", "task_5", "iris-a", "iris-b", "wine"]
+    table = ResultTable.from_columns(dataset=names, configuration=["x"] * 8, metric=np.arange(8.0))
+    assert families(table) == {name: "iris-a" if name.startswith("iris") else name for name in names}
+    fewer = table.for_datasets(set(names) - {"task_5"})
+    assert families(fewer)["task_4"] == "task_1"
+
+
 def test_a_descriptor_that_only_others_have_says_nothing_about_families() -> None:
     """As when the one data set that has it is held out; 0.1 thrice has a standard deviation that is not quite 0."""
     table = ResultTable.from_columns(
