@@ -96,16 +96,33 @@ def covariance(residuals: FloatArray, *, gaps: FloatArray | None = None) -> tupl
         residuals: Rows with mean about zero, shape (rows, columns).
         gaps: Where residuals were filled and not observed, same shape.
     """
-    from sklearn.covariance import ledoit_wolf_shrinkage
-
     if gaps is not None and gaps.mean() > _SPARSE and len(residuals) > 2:
         model = factor_model(np.where(gaps, np.nan, residuals), rank=_SPARSE_RANK)
         return model.loadings, np.full(residuals.shape[1], model.noise)
     if len(residuals) < 2 or residuals.shape[1] < 2:
         return np.zeros((1, residuals.shape[1])), np.full(residuals.shape[1], max(float(residuals.var()), 0.05))
-    shrinkage = float(ledoit_wolf_shrinkage(residuals, assume_centered=True))
+    shrinkage = ledoit_wolf_shrinkage(residuals)
     own = max(shrinkage * float((residuals**2).mean()), _LEAST_VARIANCE)
     return np.sqrt((1.0 - shrinkage) / len(residuals)) * residuals, np.full(residuals.shape[1], own)
+
+
+def ledoit_wolf_shrinkage(residuals: FloatArray) -> float:
+    """Ledoit and Wolf's share of the diagonal in the covariance of columns, for rows with mean zero.
+
+    The same as scikit-learn's, whose work grows with the square of the columns: by products of rows, of which there
+    are few.
+
+    Args:
+        residuals: Shape (rows, columns).
+
+    Source: Ledoit and Wolf (2004), J. Multivariate Analysis 88, 365-411.
+    """
+    n, p = residuals.shape
+    products = residuals @ residuals.T
+    squares = float((products**2).sum()) / n**2
+    distance = squares - float(np.trace(products) / n) ** 2 / p
+    error = (float((np.diagonal(products) ** 2).sum()) / n - squares) / n
+    return min(error, distance) / distance if error > 0.0 and distance > 0.0 else 0.0
 
 
 class GaussianSession:
@@ -121,6 +138,7 @@ class GaussianSession:
     def __init__(self, ledger: Ledger, posterior: GaussianPosterior, *, noise: float, improvement: bool) -> None:
         self._ledger, self._posterior = ledger, posterior
         self._noise, self._improvement = noise, improvement
+        self._taken = 0
 
     @classmethod
     def over(
@@ -153,7 +171,7 @@ class GaussianSession:
     def ask(self, k: int = 1) -> list[str]:
         """The next k configurations to try, best first."""
         at_least_one(k)
-        posterior, values = self._posterior, list(self._ledger.values)
+        posterior, values = self._settled(), list(self._ledger.values)
         untried = self._ledger.untried()
         chosen: list[int] = []
         while len(chosen) < min(k, untried.size):
@@ -170,17 +188,23 @@ class GaussianSession:
 
     def tell(self, configuration: str, value: float) -> None:
         """Take in what a configuration reached; nan for one that failed."""
-        if self._ledger.note(configuration, value):
-            self._posterior.tell(self._ledger.places[-1], self._ledger.values[-1], noise=self._noise)
+        self._ledger.note(configuration, value)
 
     def predict(self) -> Prediction:
         """What each candidate is expected to reach."""
-        return self._ledger.prediction(*self._posterior.metric())
+        return self._ledger.prediction(*self._settled().metric())
 
     def difference(self, first: str, second: str) -> tuple[float, float]:
         """How much more one candidate reaches than another."""
-        mean, sd = self._posterior.difference(self._ledger.place(first), self._ledger.place(second))
+        mean, sd = self._settled().difference(self._ledger.place(first), self._ledger.place(second))
         return self._ledger.sign * mean, sd
+
+    def _settled(self) -> GaussianPosterior:
+        """The posterior after all that was told; many values at once are quicker than one after the other."""
+        told = self._ledger.places[self._taken :], self._ledger.values[self._taken :]
+        self._posterior.tell_all(*told, noise=self._noise)
+        self._taken = len(self._ledger.places)
+        return self._posterior
 
     def _utility(self, posterior: GaussianPosterior, values: list[float]) -> FloatArray:
         if not values or not self._improvement:

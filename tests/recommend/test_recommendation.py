@@ -10,7 +10,6 @@ import pytest
 
 from lightning_lde.errors import ConfigurationError
 from lightning_lde.recommend import AverageRank, EmpiricalBayes, Recommender, ResultTable, recommend
-from lightning_lde.recommend._gaussian import GaussianPosterior
 
 from .planted import clusters, pure_noise
 
@@ -127,25 +126,6 @@ def test_where_a_data_set_lies_does_not_hide_that_one_is_always_better(
     assert found.contrast.difference == pytest.approx(1.0 if maximize else -1.0, rel=0.3)
     assert found.contrast.probability_better > 0.95
     assert found.proposals[0].high - found.proposals[0].low > 100.0
-
-
-def test_a_difference_is_that_of_the_joint_normal_distribution() -> None:
-    rng = np.random.default_rng(0)
-    mean, factors, own = rng.normal(size=6), rng.normal(size=(3, 6)), rng.uniform(0.1, 0.5, size=6)
-    posterior = GaussianPosterior(
-        mean, factors, own, location=(5.0, 30.0), scales=np.array([2.0]), weights=np.array([1.0])
-    )
-    expected, covariance = 5.0 + 2.0 * mean, 4.0 * (factors.T @ factors + np.diag(own)) + 30.0
-    told = {1: 4.0, 4: 7.0}
-    for place, value in told.items():
-        posterior.tell(place, value)
-    inside = list(told)
-    gain = covariance[:, inside] @ np.linalg.inv(covariance[np.ix_(inside, inside)])
-    expected = expected + gain @ (np.array(list(told.values())) - expected[inside])
-    left = covariance - gain @ covariance[inside]
-    for a, b in ((0, 2), (5, 3)):
-        sd = np.sqrt(left[a, a] + left[b, b] - 2.0 * left[a, b])
-        assert posterior.difference(a, b) == pytest.approx((expected[a] - expected[b], sd))
 
 
 def test_smaller_is_better_where_it_is() -> None:
