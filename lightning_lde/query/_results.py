@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -161,15 +161,7 @@ def _of_one_task(cells: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
 
 def _settings(chosen: pa.Table, cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The settings of each cell, column by column; None where a cell has none."""
-    ids = [cell["config_id"] for cell in cells]
-    read: dict[tuple[str, str], Any] = {}
-    by_key: dict[str, dict[str, Any]] = {}
-    rows = zip(*(chosen.column(name).to_pylist() for name in ("key", "config_id", "value_text", "type")), strict=True)
-    for key, config, text, kind in rows:
-        if (text, kind) not in read:
-            read[text, kind] = _value(text, kind)
-        by_key.setdefault(key, {})[config] = read[text, kind]
-    columns = {key: [by_config.get(one) for one in ids] for key, by_config in sorted(by_key.items())}
+    columns = _columns(chosen, [cell["config_id"] for cell in cells])
     beside = {name: [cell[column] for cell in cells] for column, name in _BESIDE.items()}
     contents = [cell["content"] for cell in cells]
     modules = list(zip(contents, beside["module"], strict=True))
@@ -180,12 +172,34 @@ def _settings(chosen: pa.Table, cells: Sequence[Mapping[str, Any]]) -> dict[str,
     return differing | {key: values for key, values in columns.items() if _differs(modules, values)}
 
 
+def _columns(chosen: pa.Table, configs: Sequence[str]) -> dict[str, list[Any]]:
+    """The value of each key for each of the configurations, by key; searches have tens of thousands of them."""
+    import numpy as np
+
+    texts, kinds = chosen.column("value_text").to_pylist(), chosen.column("type").to_pylist()
+    values = np.empty(len(texts), dtype=object)
+    values[:] = list(map(_value, texts, kinds))
+    keys, owners = (chosen.column(name).combine_chunks().dictionary_encode() for name in ("key", "config_id"))
+    place = {config: number for number, config in enumerate(dict.fromkeys(configs))}
+    wanted = [place[config] for config in configs]
+    # What no cell has goes to a place behind them all.
+    places = np.array([place.get(one, len(place)) for one in owners.dictionary.to_pylist()], dtype=np.int64)
+    owner, key = places[owners.indices.to_numpy()], keys.indices.to_numpy()
+    columns = {}
+    for number, name in sorted(enumerate(keys.dictionary.to_pylist()), key=lambda one: one[1]):
+        column = np.full(len(place) + 1, None, dtype=object)
+        column[owner[key == number]] = values[key == number]
+        columns[name] = column[wanted].tolist()
+    return columns
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {"str": str, "float": float, "int": int}
+
+
 def _value(text: str, kind: str) -> Any:
     """A setting as a number, a truth value or a text; lists and mappings stay text, so that they can be compared."""
-    if kind == "str":
-        return text
     try:
-        value = json.loads(text)
+        value = _READERS.get(kind, json.loads)(text)
     except ValueError:
         return text
     return text if isinstance(value, (list, dict)) else value
@@ -236,22 +250,10 @@ def _table(
 
 def _ids_of_settings(settings: Mapping[str, Sequence[Any]]) -> list[str]:
     """A short id for the settings of each cell: equal settings have equal ids, in whatever lake."""
-    words = [_words(name, values) for name, values in sorted(settings.items())]
-    known: dict[tuple[str, ...], str] = {}
-    found = []
-    for row in zip(*words, strict=True):
-        if row not in known:
-            known[row] = hashlib.sha256("\n".join(filter(None, row)).encode()).hexdigest()[:12]
-        found.append(known[row])
-    return found
-
-
-def _words(name: str, values: Sequence[Any]) -> list[str]:
-    """Name and value as text, empty where there is none; each value is written once, since rows are many."""
-    # True and 1 are equal, and other settings.
-    known = {(type(value), value): value for value in values}
-    words = {key: "" if value is None else f"{name}={value!r}" for key, value in known.items()}
-    return [words[type(value), value] for value in values]
+    words = [
+        ["" if value is None else f"{name}={value!r}" for value in values] for name, values in sorted(settings.items())
+    ]
+    return [hashlib.sha256("\n".join(filter(None, row)).encode()).hexdigest()[:12] for row in zip(*words, strict=True)]
 
 
 def _runs_of_cells(

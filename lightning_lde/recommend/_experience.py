@@ -7,14 +7,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ._encoding import encode_settings
 from ._factors import fill_gaps
 from ._scores import ScoreMatrix, score_matrix
 from ._table import BoolArray, FloatArray, IntArray, ResultTable
 
-_SURFACE_TREES = 50
-_SURFACE_ROWS = 1000
+_MOST_TREES, _FEWEST_TREES, _TREES_OF_ALL = 50, 10, 500
+_MOST_ROWS, _FEWEST_ROWS, _ROWS_OF_ALL = 1000, 100, 10_000
 _SHARED = 0.5
 
 
@@ -62,7 +63,8 @@ def experience_of(table: ResultTable) -> Experience:
     shared = (tried > 1).sum() >= _SHARED * (tried > 0).sum()
     if shared or not any(table.settings):
         return MatrixExperience(table, scores)
-    return SurfaceExperience(table, scores, _surfaces(table, scores.values))
+    encoded = encode_settings(table.settings).matrix.astype(np.float32)
+    return SurfaceExperience(table, scores, encoded, _surfaces(encoded, scores.values))
 
 
 def _varying(table: ResultTable) -> ResultTable:
@@ -106,7 +108,8 @@ class MatrixExperience:
         )
 
 
-Surface = Callable[[FloatArray], FloatArray]
+Points = npt.NDArray[np.float32]
+Surface = Callable[[Points], FloatArray]
 
 
 class SurfaceExperience:
@@ -115,14 +118,14 @@ class SurfaceExperience:
     Args:
         table: Past results.
         scores: The same as scores.
+        encoded: Settings of each configuration, shape (configurations, columns).
         surfaces: For each data set, what it expects of encoded settings.
     """
 
     shares_configurations = False
 
-    def __init__(self, table: ResultTable, scores: ScoreMatrix, surfaces: tuple[Surface, ...]) -> None:
-        self.table, self.scores, self._surfaces = table, scores, surfaces
-        self._encoded = encode_settings(table.settings).matrix
+    def __init__(self, table: ResultTable, scores: ScoreMatrix, encoded: Points, surfaces: tuple[Surface, ...]) -> None:
+        self.table, self.scores, self._encoded, self._surfaces = table, scores, encoded, surfaces
         self._latest: tuple[IntArray, FloatArray] | None = None
 
     def observed(self, columns: IntArray) -> FloatArray:
@@ -143,7 +146,7 @@ class SurfaceExperience:
         kept = kept_rows(self.table, datasets)
         table = self.table.for_datasets(set(self.table.datasets) - datasets)
         surfaces = tuple(surface for surface, keep in zip(self._surfaces, kept, strict=True) if keep)
-        return SurfaceExperience(table, rows_of(self.scores, kept), surfaces)
+        return SurfaceExperience(table, rows_of(self.scores, kept), self._encoded, surfaces)
 
 
 def kept_rows(table: ResultTable, datasets: set[str]) -> BoolArray:
@@ -157,16 +160,42 @@ def rows_of(scores: ScoreMatrix, kept: BoolArray) -> ScoreMatrix:
     return ScoreMatrix(**fields)
 
 
-def _surfaces(table: ResultTable, values: FloatArray) -> tuple[Surface, ...]:
-    from sklearn.ensemble import ExtraTreesRegressor
-
-    encoded = encode_settings(table.settings).matrix
+def _surfaces(encoded: Points, values: FloatArray) -> tuple[Surface, ...]:
+    """For each data set, extra trees from settings to scores: the more data sets, the less is needed of each."""
     rng = np.random.default_rng(0)
+    n_trees = _share(_TREES_OF_ALL, len(values), _FEWEST_TREES, _MOST_TREES)
+    n_rows = _share(_ROWS_OF_ALL, len(values), _FEWEST_ROWS, _MOST_ROWS)
     found: list[Surface] = []
     for row in values:
         tried = np.flatnonzero(np.isfinite(row))
-        if tried.size > _SURFACE_ROWS:
-            tried = rng.choice(tried, _SURFACE_ROWS, replace=False)
-        trees = ExtraTreesRegressor(n_estimators=_SURFACE_TREES, min_samples_leaf=2, random_state=0)
-        found.append(trees.fit(encoded[tried], row[tried]).predict)
+        if tried.size > n_rows:
+            tried = rng.choice(tried, n_rows, replace=False)
+        found.append(_surface(encoded[tried], row[tried], n_trees))
     return tuple(found)
+
+
+def _share(of_all: int, count: int, fewest: int, most: int) -> int:
+    return max(fewest, min(most, of_all // count))
+
+
+def _surface(points: Points, values: FloatArray, n_trees: int) -> Surface:
+    """Extra trees without what the forest does around each of them, which takes longer than growing a small tree.
+
+    Source: Geurts et al. (2006), Machine Learning 63, 3-42.
+    """
+    from sklearn.tree import ExtraTreeRegressor
+
+    trees = [
+        ExtraTreeRegressor(min_samples_leaf=2, max_features=1.0, random_state=seed)
+        .fit(points, values, check_input=False)
+        .tree_
+        for seed in range(n_trees)
+    ]
+
+    def expected(wanted: Points) -> FloatArray:
+        total = np.zeros(len(wanted))
+        for tree in trees:
+            total += tree.predict(wanted)[:, 0]
+        return total / n_trees
+
+    return expected

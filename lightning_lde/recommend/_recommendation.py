@@ -10,6 +10,7 @@ from scipy import stats
 
 from lightning_lde.errors import ConfigurationError
 
+from ._candidates import candidates_of
 from ._chosen import ChosenByHoldout
 from ._evidence import Evidence, SimilarDataset, evidence_for, similar_datasets
 from ._importance import setting_importance
@@ -114,7 +115,8 @@ def recommend(
         descriptors: What is known of the new data set, by the table's names.
         k: Configurations to propose.
         recommender: By default the one that does best on held-out data sets of the table.
-        candidates: Configurations to choose from; by default all of the table.
+        candidates: Configurations to choose from; by default all of the table, or of more than 2,000 the best of each
+            data set.
         told: What configurations reached on the new data set so far.
         confidence: Coverage of the intervals, a fraction.
 
@@ -134,12 +136,13 @@ def recommend(
     if not 0.0 < confidence < 1.0:
         raise ConfigurationError(f"confidence is {confidence}, expected a fraction between 0 and 1, such as 0.95.")
     chosen = recommender if recommender is not None else _default()
-    session = chosen.fit(table).start(descriptors, candidates=candidates)
+    cells = table.aggregated()
+    asked_about = candidates if candidates is not None else candidates_of(cells, told or {})
+    session = chosen.fit(table).start(descriptors, candidates=asked_about)
     for configuration, value in (told or {}).items():
         session.tell(configuration, value)
     asked = session.ask(k)
     predicted = session.predict()
-    cells = table.aggregated()
     similar = similar_datasets(table, descriptors)
     regrets = list(getattr(chosen, "expected_regret", ()))[len(told or {}) :]
     return Recommendation(

@@ -12,7 +12,7 @@ from lightning_lde.errors import ConfigurationError
 
 from ._protocol import Prediction
 from ._scores import ScoreMatrix, best_first
-from ._table import FloatArray, IntArray, ResultTable, positions
+from ._table import FloatArray, IntArray, ResultTable
 
 _UPPER = 0.975
 """Quantile of the upper bound of a 95 % interval."""
@@ -37,7 +37,7 @@ class Ledger:
         self.candidates = known if candidates is None else tuple(dict.fromkeys(candidates))
         if not self.candidates:
             raise ConfigurationError("there is no candidate to choose from; pass ids of the table's configurations.")
-        self.columns = np.arange(len(known)) if candidates is None else positions(known, self.candidates)
+        self.columns = np.arange(len(known)) if candidates is None else table.places_of(self.candidates)
         self.sign = 1.0 if table.maximize else -1.0
         self.tried = np.zeros(len(self.candidates), dtype=bool)
         self.places: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -215,8 +216,26 @@ class ResultTable:
         Raises:
             ConfigurationError: If the table does not know it.
         """
-        place: int = positions(self.configurations, [configuration])[0]
+        place: int = self.places_of([configuration])[0]
         return self.settings[place]
+
+    def places_of(self, configurations: Iterable[str]) -> IntArray:
+        """Where configurations stand among those of the table.
+
+        Raises:
+            ConfigurationError: If the table does not know one.
+        """
+        try:
+            return np.array([self._place[name] for name in configurations], dtype=np.int64)
+        except KeyError as missing:
+            raise ConfigurationError(
+                f"configuration {missing.args[0]!r} is not one of the {len(self._place)} that are known; "
+                "pass one of the table's."
+            ) from missing
+
+    @functools.cached_property
+    def _place(self) -> Mapping[str, int]:
+        return {name: number for number, name in enumerate(self.configurations)}
 
     @property
     def pooled_sd(self) -> float:
@@ -249,21 +268,6 @@ class ResultTable:
             sd=self.sd[rows],
             n=self.n[rows],
         )
-
-
-def positions(known: Sequence[str], wanted: Iterable[str]) -> IntArray:
-    """Where ids stand in a sequence of ids.
-
-    Raises:
-        ConfigurationError: If one is not there.
-    """
-    place = {name: number for number, name in enumerate(known)}
-    try:
-        return np.array([place[name] for name in wanted], dtype=np.int64)
-    except KeyError as missing:
-        raise ConfigurationError(
-            f"configuration {missing.args[0]!r} is not one of the {len(known)} that are known; pass one of the table's."
-        ) from missing
 
 
 @dataclasses.dataclass(frozen=True)

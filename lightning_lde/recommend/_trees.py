@@ -15,6 +15,8 @@ from ._table import FloatArray, IntArray
 _MANY = 10
 _COMPONENTS = 20
 _LEAST_DATASETS = 6
+_LEAST_SIZE = 1e-9
+_MOST_REFERENCES = 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +52,7 @@ class DescribedScores:
         self.space = DescriptorSpace(experience.table)
         self.use = descriptors and bool(self.space.names) and len(experience.table.datasets) >= _LEAST_DATASETS
         self._experience, self._n_trees, self._seed = experience, n_trees, seed
-        self._all: _Learned | None = None
+        self._learned: _Learned | None = None
 
     def expect(self, columns: IntArray, descriptors: Mapping[str, float | None] | None) -> DescribedMean:
         """Expected scores of a data set with these descriptors.
@@ -59,46 +61,45 @@ class DescribedScores:
             columns: Candidates among the table's configurations.
             descriptors: What is known of the new data set; without any, the average is expected.
         """
-        learned, inside = self._learned_for(columns)
-        if not self.use or not descriptors:
-            return DescribedMean(mean=learned.average[inside], residuals=learned.centred[:, inside])
-        place = self.space.rank(descriptors)
-        directions = learned.share * learned.directions[:, inside]
-        return DescribedMean(
-            mean=learned.average[inside] + _predicted(learned.trees, place) @ directions,
-            residuals=learned.centred[:, inside] - learned.out_of_bag @ directions,
-        )
-
-    def _learned_for(self, columns: IntArray) -> tuple[_Learned, IntArray | slice]:
-        """Trees for all configurations where data sets share them, else for these candidates."""
-        if not self._experience.shares_configurations:
-            return self._learn(self._experience.filled(columns)), slice(None)
-        if self._all is None:
-            self._all = self._learn(self._experience.filled(np.arange(len(self._experience.table.configurations))))
-        return self._all, columns
-
-    def _learn(self, filled: FloatArray) -> _Learned:
+        filled = self._experience.filled(columns)
         average = filled.mean(axis=0)
         centred = filled - average
-        if not self.use:
-            return _Learned(average=average, centred=centred)
+        if not self.use or not descriptors:
+            return DescribedMean(mean=average, residuals=centred)
+        if self._learned is None:
+            self._learned = self._learn(self._experience.filled(self._reference()))
+        learned = self._learned
+        directions = learned.share * learned.projection @ centred
+        return DescribedMean(
+            mean=average + _predicted(learned.trees, self.space.rank(descriptors)) @ directions,
+            residuals=centred - learned.out_of_bag @ directions,
+        )
+
+    def _reference(self) -> IntArray:
+        """Configurations that the components are of: all where data sets share them, else some for all."""
+        count = len(self._experience.table.configurations)
+        if self._experience.shares_configurations or count <= _MOST_REFERENCES:
+            return np.arange(count)
+        return np.sort(np.random.default_rng(self._seed).choice(count, _MOST_REFERENCES, replace=False))
+
+    def _learn(self, filled: FloatArray) -> _Learned:
         from sklearn.ensemble import ExtraTreesRegressor
 
-        directions = np.linalg.svd(centred, full_matrices=False)[2][:_COMPONENTS]
-        components = centred @ directions.T
+        left, sizes, _ = np.linalg.svd(filled - filled.mean(axis=0), full_matrices=False)
+        kept = max(1, min(_COMPONENTS, int((sizes > _LEAST_SIZE * sizes[0]).sum())))
+        left, sizes = left[:, :kept], sizes[:kept]
+        components = left * sizes
         trees = ExtraTreesRegressor(
             self._n_trees,
             bootstrap=True,
             oob_score=_no_score,
             max_features=_share_tried(len(self.space.names)),
             random_state=self._seed,
-        ).fit(self.space.ranks, components)
+        ).fit(self.space.ranks, components if kept > 1 else components[:, 0])
         out_of_bag = trees.oob_prediction_.reshape(components.shape)
         square = float((out_of_bag**2).sum())
         return _Learned(
-            average=average,
-            centred=centred,
-            directions=directions,
+            projection=np.divide(left, sizes, out=np.zeros_like(left), where=sizes > 0.0).T,
             trees=trees,
             out_of_bag=out_of_bag,
             share=float(np.clip((out_of_bag * components).sum() / square, 0.0, 1.0)) if square > 0.0 else 0.0,
@@ -107,12 +108,11 @@ class DescribedScores:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Learned:
-    average: FloatArray
-    centred: FloatArray
-    directions: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
-    trees: Any = None
-    out_of_bag: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 0)))
-    share: float = 0.0
+    projection: FloatArray
+    """From the scores of all data sets to the directions of the components, shape (components, data sets)."""
+    trees: Any
+    out_of_bag: FloatArray
+    share: float
 
 
 def _share_tried(n_descriptors: int) -> float:

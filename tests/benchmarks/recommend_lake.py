@@ -22,7 +22,9 @@ from lightning_lde.schema import (
     records_to_arrow,
 )
 
-N_DATASETS, N_SETTINGS, RUNS_PER_FILE = 20, 12, 5000
+# Names that begin alike would be taken for copies of one data set.
+NAMES = [chr(letter) * 3 + " images" for letter in range(ord("a"), ord("u"))]
+N_SETTINGS, RUNS_PER_FILE = 12, 5000
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 PROJECT, METRIC = "large", "val/acc"
 KINDS = {
@@ -53,7 +55,7 @@ def _asked(kind: str, work: Path, options: argparse.Namespace) -> list[dict[str,
     lake = work / kind
     make_lake(lake, options.runs, kind)
     LakeStorage(lake).compact(silent_for=timedelta(0), grace=timedelta(0))
-    words = ("_ask_recommendation.py", lake, METRIC, "set 7")
+    words = ("_ask_recommendation.py", lake, METRIC, NAMES[7])
     return [
         {"kind": kind, "round": number, **bench.measure(*words, work=work, timeout_s=600)}
         for number in range(options.rounds)
@@ -65,22 +67,21 @@ def make_lake(folder: Path, n_runs: int, kind: str) -> None:
 
     Args:
         folder: Where.
-        n_runs: How many runs; ``set 7``, which is asked about, has a tenth of what the others have.
+        n_runs: How many runs; the eighth data set, which is asked about, has a tenth of what the others have.
         kind: A word of ``KINDS``.
     """
     storage = LakeStorage(folder)
     storage.initialise()
     random = np.random.default_rng(0)
-    names = [f"set {number}" for number in range(N_DATASETS)]
     storage.add_records(
         "datasets",
         [
             Dataset(dataset_id=name, name=name, recorded_at=START, n_samples=1000 + 500 * number, n_classes=2 + number)
-            for number, name in enumerate(names)
+            for number, name in enumerate(NAMES)
         ],
         project=PROJECT,
     )
-    uses = [DatasetConfig(dataset_config_id=f"use of {one}", dataset_id=one, recorded_at=START) for one in names]
+    uses = [DatasetConfig(dataset_config_id=f"use of {one}", dataset_id=one, recorded_at=START) for one in NAMES]
     storage.add_records("dataset_configs", uses, project=PROJECT)
     storage.add_records(
         "pipelines", [Pipeline(pipeline_id="net", recorded_at=START, module_class="m.Net")], project=PROJECT
@@ -106,19 +107,19 @@ def make_lake(folder: Path, n_runs: int, kind: str) -> None:
 
 def _run(number: int, kind: str, settings: np.ndarray, random: np.random.Generator) -> Run:
     if kind == "repeated":
-        config, dataset = (number // N_DATASETS) % len(settings), number % N_DATASETS
+        config, dataset = (number // len(NAMES)) % len(settings), number % len(NAMES)
         # The data set that is asked about is young: a tenth of the configurations was tried on it.
         dataset = dataset if dataset != 7 or config % 10 == 0 else 8
     else:
         config = number % len(settings)
-        dataset = config % N_DATASETS
+        dataset = config % len(NAMES)
     a, b = settings[config, :2]
-    value = 0.7 - (a - 0.5) ** 2 - 0.1 * (b - dataset / N_DATASETS) ** 2 + float(random.normal(0, 0.01))
+    value = 0.7 - (a - 0.5) ** 2 - 0.1 * (b - dataset / len(NAMES)) ** 2 + float(random.normal(0, 0.01))
     started = START + timedelta(minutes=number)
     return Run(
         run_id=new_run_id(), segment=0, revision=3, project=PROJECT, name=f"run {number}", status="finished",
         started_at=started, ended_at=started, heartbeat_at=started, heartbeat_every_s=5.0, duration_s=540.0,
-        dataset_config_id=f"use of set {dataset}", pipeline_config_id=f"c{config}", seed=number,
+        dataset_config_id=f"use of {NAMES[dataset]}", pipeline_config_id=f"c{config}", seed=number,
         summary={name: {"last": value, "min": value, "max": value} for name in (METRIC, "val/loss", "train/loss")},
     )  # fmt: skip
 
