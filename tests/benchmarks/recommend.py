@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lightning_lde.recommend import (
     AverageRank,
     ChosenByHoldout,
     EmpiricalBayes,
+    Evaluation,
     GreedyPortfolio,
     MatrixFactorisation,
     NearestDatasets,
@@ -100,17 +102,33 @@ def recommenders() -> dict[str, Recommender]:
     }
 
 
-def measure(name: str, table: ResultTable) -> dict[str, Any]:
-    """Hold out families of PMLB in ten folds; of the others each data set."""
+def measure(name: str, table: ResultTable, divisions: int) -> dict[str, Any]:
+    """Hold out families of PMLB in ten folds, divided several times; of the others each data set."""
     began = time.process_time()
-    if name == "pmlb":
-        found = evaluate(table, recommenders(), folds=10, groups=families(table), min_range=0.01)
-    else:
+    if name != "pmlb":
         found = evaluate(table, recommenders())
+        return {**found.to_dict(), "folds": None, "processor_s": round(time.process_time() - began, 1)}
+    groups = families(table)
+    several = [
+        evaluate(table, recommenders(), folds=10, groups=groups, min_range=0.01, seed=seed) for seed in range(divisions)
+    ]
     return {
-        **found.to_dict(),
-        "folds": 10 if name == "pmlb" else None,
+        **several[0].to_dict(),
+        "folds": 10,
         "processor_s": round(time.process_time() - began, 1),
+        "divisions": divisions,
+        "over_divisions": {one: over_divisions(several, one) for one in several[0].regret},
+    }
+
+
+def over_divisions(several: Sequence[Evaluation], recommender: str) -> dict[str, dict[str, float]]:
+    """Regret by step: mean over divisions into folds, and standard deviation between them."""
+    regrets = np.array([one.regret[recommender].mean(axis=0) for one in several])
+    words = [str(step) for step in several[0].steps]
+    spread = regrets.std(axis=0, ddof=1) if len(several) > 1 else np.full(len(words), np.nan)
+    return {
+        "regret_mean": dict(zip(words, regrets.mean(axis=0).round(3).tolist(), strict=True)),
+        "sd": dict(zip(words, spread.round(3).tolist(), strict=True)),
     }
 
 
@@ -118,11 +136,12 @@ def main() -> None:
     """Measure, print, and keep what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="*", choices=[*TABLES, []], default=list(TABLES))
+    parser.add_argument("--divisions", type=int, default=5, help="divisions of PMLB into folds")
     parser.add_argument("--json", type=Path, help="file whose entries of these tables are replaced")
     options = parser.parse_args()
     folder = Path(os.environ.get("LDE_DATA_DIR", ROOT / "shared" / "data")) / "recommend"
     for name in options.tables:
-        found = measure(name, TABLES[name](folder))
+        found = measure(name, TABLES[name](folder), options.divisions)
         bench.console.print(
             f"\n{name}: {found['n_datasets']} data sets, {found['n_groups']} families, {found['processor_s']} s"
         )
@@ -130,6 +149,9 @@ def main() -> None:
             regrets = " ".join(f"{value:6.2f}" for value in row["regret_mean"].values())
             chosen = ", ".join(sorted(set(row.get("chosen", ()))))
             bench.console.print(f"{recommender:34}{regrets}  NDCG@10 {row['ndcg_at_10']:.3f}  {chosen}")
+        for recommender, row in found.get("over_divisions", {}).items():
+            regrets = " ".join(f"{value:6.2f}" for value in row["regret_mean"].values())
+            bench.console.print(f"mean of {found['divisions']} divisions: {recommender:34}{regrets}")
         for one in found["against_average_rank"]:
             if one["recommender"] == "chosen by hold-out":
                 bench.console.print(f"  @{one['step']}: {one['mean']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]")
