@@ -148,7 +148,8 @@ class GaussianPosterior:
 
     def _covariance(self, place: int) -> FloatArray:
         """Covariance of all configurations with one, for each scale, shape (scales, configurations)."""
-        covariance = np.einsum("sr,src->sc", self._factors[:, :, place], self._factors) + self._offset[:, None]
+        shared = np.matmul(self._factors[:, None, :, place], self._factors)[:, 0]
+        covariance = shared + self._offset[:, None]
         covariance[:, place] += self._own[place]
         steps = self._steps[: self._told]
         explained = np.einsum("tsc,ts->sc", steps, steps[:, :, place])
