@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from lightning_lde.errors import ConfigurationError, DataError
+
+from ._columns import comparable, descriptor_matrix, filled, numbered, numbers, same_settings, settings_of_rows
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -103,22 +104,22 @@ class ResultTable:
             DataError: If lengths differ, no row has a finite metric, or one id stands for different settings.
             ConfigurationError: If there is neither a configuration nor a setting.
         """
-        values = _numbers(metric, "metric")
+        values = numbers(metric, "metric")
         rows = values.size
-        columns = {name: _comparable(column) for name, column in (settings or {}).items()}
+        columns = {name: comparable(column) for name, column in (settings or {}).items()}
         if configuration is None and not columns:
             raise ConfigurationError("the table names no configuration; pass configuration= or settings=.")
         for name, column in (("dataset", dataset), ("configuration", configuration), *columns.items()):
             if column is not None and len(column) != rows:
                 raise DataError(f"column {name!r} has {len(column)} rows and the metric {rows}; pass one value a row.")
         kept = np.flatnonzero(np.isfinite(values)).tolist()
-        described = _settings_of_rows(columns, rows)
+        described = settings_of_rows(columns, rows)
         ids = [str(one) for one in configuration] if configuration is not None else described.ids
-        datasets, dataset_index = _numbered([str(dataset[row]) for row in kept])
-        names, configuration_index = _numbered([ids[row] for row in kept])
+        datasets, dataset_index = numbered([str(dataset[row]) for row in kept])
+        names, configuration_index = numbered([ids[row] for row in kept])
         first = dict(zip(configuration_index[::-1].tolist(), kept[::-1], strict=True))
-        _same_settings(described.ids, kept, configuration_index, [first[i] for i in range(len(names))], names)
-        descriptor_names, matrix = _descriptor_matrix(datasets, descriptors or {})
+        same_settings(described.ids, kept, configuration_index, [first[i] for i in range(len(names))], names)
+        descriptor_names, matrix = descriptor_matrix(datasets, descriptors or {})
         return cls(
             metric=metric_name,
             maximize=maximize,
@@ -128,8 +129,8 @@ class ResultTable:
             dataset_index=dataset_index,
             configuration_index=configuration_index,
             mean=values[kept],
-            sd=_filled(sd, rows, math.nan, "sd")[kept],
-            n=_filled(n, rows, 1, "n")[kept].astype(np.int64),
+            sd=filled(sd, rows, math.nan, "sd")[kept],
+            n=filled(n, rows, 1, "n")[kept].astype(np.int64),
             descriptor_names=descriptor_names,
             descriptors=matrix,
             n_without_value=rows - len(kept),
@@ -268,99 +269,3 @@ class ResultTable:
             sd=self.sd[rows],
             n=self.n[rows],
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _RowSettings:
-    columns: Mapping[str, Sequence[Any]]
-    ids: list[str]
-
-    def of_row(self, row: int) -> dict[str, Any]:
-        return {name: _plain(column[row]) for name, column in self.columns.items() if not _absent(column[row])}
-
-
-def _settings_of_rows(columns: Mapping[str, Sequence[Any]], rows: int) -> _RowSettings:
-    """The settings of each row as canonical JSON, made column by column: rows are many."""
-    encoded = []
-    for name in sorted(columns):
-        known = {}
-        words = []
-        for value in columns[name]:
-            key = (type(value), value)
-            if key not in known:
-                known[key] = "" if _absent(value) else f"{json.dumps(name)}: {json.dumps(_plain(value), default=str)}"
-            words.append(known[key])
-        encoded.append(words)
-    ids = ["{" + ", ".join(filter(None, row)) + "}" for row in zip(*encoded, strict=True)] if encoded else ["{}"] * rows
-    return _RowSettings(columns, ids)
-
-
-def _comparable(column: Sequence[Any]) -> Sequence[Any]:
-    """A column of settings whose values can be compared: lists and mappings as JSON text, as a lake has them."""
-    try:
-        set(column)
-    except TypeError:
-        return [json.dumps(one, default=str) if isinstance(one, list | dict) else one for one in column]
-    return column
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _same_settings(ids: list[str], kept: list[int], index: IntArray, first: list[int], names: tuple[str, ...]) -> None:
-    for row, number in zip(kept, index.tolist(), strict=True):
-        if ids[row] != ids[first[number]]:
-            raise DataError(
-                f"configuration {names[number]!r} stands for {ids[first[number]]} and for {ids[row]}; "
-                "give each configuration an id of its own, or leave the ids out."
-            )
-
-
-def _numbered(values: list[str]) -> tuple[tuple[str, ...], IntArray]:
-    names = sorted(set(values))
-    place = {name: number for number, name in enumerate(names)}
-    return tuple(names), np.array([place[value] for value in values], dtype=np.int64)
-
-
-def _numbers(values: npt.ArrayLike, name: str) -> FloatArray:
-    try:
-        vector = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{name} holds something that is not a number ({error}); pass floats.") from error
-    if vector.ndim != 1:
-        raise DataError(f"{name} has shape {vector.shape}, expected one value a row; flatten or select first.")
-    return vector
-
-
-def _filled(values: npt.ArrayLike | None, rows: int, default: float, name: str) -> FloatArray:
-    if values is None:
-        return np.full(rows, default, dtype=np.float64)
-    vector = _numbers(values, name)
-    if vector.size != rows:
-        raise DataError(f"column {name!r} has {vector.size} rows and the metric {rows}; pass one value a row.")
-    if name == "n" and not (vector >= 1).all():
-        raise DataError(f"n holds {vector.min()}, expected at least one repetition behind each row; leave others out.")
-    return vector
-
-
-def _descriptor_matrix(
-    datasets: tuple[str, ...], descriptors: Mapping[str, Descriptors]
-) -> tuple[tuple[str, ...], FloatArray]:
-    names = tuple(sorted({name for dataset in datasets for name in descriptors.get(dataset, {})}))
-    matrix = np.full((len(datasets), len(names)), math.nan)
-    for row, dataset in enumerate(datasets):
-        known = descriptors.get(dataset, {})
-        for column, name in enumerate(names):
-            value = known.get(name)
-            try:
-                matrix[row, column] = math.nan if value is None else float(value)
-            except (TypeError, ValueError) as error:
-                raise DataError(f"descriptor {name!r} of {dataset!r} is {value!r}, expected a number.") from error
-    matrix[~np.isfinite(matrix)] = math.nan
-    known_columns = np.isfinite(matrix).any(axis=0)
-    return tuple(np.array(names, dtype=object)[known_columns]) if names else (), matrix[:, known_columns]
