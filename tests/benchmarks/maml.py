@@ -63,7 +63,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 5], help="inner steps")
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; on a GPU ours takes all tasks at once")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu or cuda; on a GPU ours records its steps, 16 tasks at a time"
+    )
     parser.add_argument(
         "--learn2learn", type=Path, help="a folder with its package (default: from its sources, by pip)"
     )
@@ -81,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             for cell in cells:
                 named = dict(zip(CELL, cell, strict=True))
-                result["cells"].append(timed(workers, named, options.rounds, min(options.tasks)))
+                result["cells"].append(timed(workers, named, options.rounds, min(options.tasks), options.device))
         except KeyboardInterrupt:
             bench.console.print("stopped; the cells that are done are kept")
         for worker in workers.values():
@@ -154,14 +156,15 @@ def peak_gflops(threads: int, device: str) -> float:
     return 2 * size**3 / best / 1e9
 
 
-def timed(workers: dict[str, Worker], cell: dict[str, Any], rounds: int, smallest: int) -> dict[str, Any]:
+def timed(workers: dict[str, Worker], cell: dict[str, Any], rounds: int, smallest: int, device: str) -> dict[str, Any]:
     """Engines in turn, after one step each, of four tasks at most, that does not count."""
     seconds: dict[str, dict[str, list[float]]] = {}
+    times = 1 if device == "cpu" else 5
     for worker in workers.values():
         worker.ask(what="time", times=1, **{**cell, "tasks": min(cell["tasks"], 4)})
     for _ in range(max(1, round(rounds * smallest / cell["tasks"]))):
         for name, worker in workers.items():
-            answer = worker.ask(what="time", times=1, **cell)
+            answer = worker.ask(what="time", times=times, **cell)
             if "error" not in answer:
                 kept = seconds.setdefault(name, {"wall_s": [], "cpu_s": []})
                 kept["wall_s"] += answer["wall_s"]
@@ -174,7 +177,7 @@ def memory(options: Any, folder: Path) -> list[dict[str, Any]]:
     """The most that a step of 5 inner steps takes above what a fresh process held before."""
     found = []
     for net, first_order, tasks in itertools.product(
-        options.nets, (True, False), (options.tasks[0], options.tasks[-1])
+        options.nets, (True, False), dict.fromkeys((options.tasks[0], options.tasks[-1]))
     ):
         for name in ENGINES:
             worker = Worker(name, options.threads, folder, options.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from lightning_lde.fewshot import Conv4
-from lightning_lde.fewshot.engine import can_pool_norm, pooled_norm
+from lightning_lde.fewshot.engine import is_plain, pooled_norm
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(2, 7), st.integers(2, 7))
 
@@ -59,7 +59,7 @@ def test_the_backbone_is_the_same_whichever_way_it_goes() -> None:
     torch.manual_seed(0)
     net = Conv4(width=4, image_size=21).double()
     images = torch.rand(6, 1, 21, 21, dtype=torch.float64)
-    assert can_pool_norm(images)
+    assert is_plain(images)
     features = net(images)
     with torch.autocast("cpu", enabled=False):
         torch.testing.assert_close(features, _by_layers(net, images), rtol=1e-10, atol=1e-12)
@@ -67,7 +67,7 @@ def test_the_backbone_is_the_same_whichever_way_it_goes() -> None:
     per_image = vmap(grad(lambda one: net(one[None]).sum()))(images)
     assert per_image.shape == images.shape
     with torch.autocast("cpu", torch.bfloat16):
-        assert not can_pool_norm(images)
+        assert not is_plain(images)
         assert net.float()(images.float()).isfinite().all()
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
+from lightning_lde.fewshot.backbones._convolution import Convolution
 from lightning_lde.fewshot.backbones._norm import Norm, check_norm, has_bias, norm_2d
-from lightning_lde.fewshot.engine import can_pool_norm, pooled_norm
+from lightning_lde.fewshot.engine import is_plain, pooled_norm, sign_of
 
 __all__ = ["Conv4"]
 
@@ -78,7 +79,7 @@ class _Block(nn.Sequential):
 
     def __init__(self, channels_in: int, channels_out: int, norm: str) -> None:
         super().__init__(
-            nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=has_bias(norm)),
+            Convolution(channels_in, channels_out, 3, bias=has_bias(norm)),
             norm_2d(norm, channels_out),
             nn.MaxPool2d(2),
             nn.ReLU(),
@@ -86,11 +87,19 @@ class _Block(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features of half the height and width."""
-        convolved: Tensor = self[0](images)
-        norm = self[1]
-        if isinstance(norm, nn.BatchNorm2d) and not norm.track_running_stats and can_pool_norm(convolved):
-            return F.relu(pooled_norm(convolved, norm.weight, norm.bias, norm.eps))
-        return F.relu(F.max_pool2d(norm(convolved), 2))
+        convolution, norm = cast(Convolution, self[0]), self[1]
+        if not isinstance(norm, nn.BatchNorm2d) or norm.track_running_stats or not _poolable(images):
+            return F.relu(F.max_pool2d(norm(convolution(images)), 2))
+        if not images.is_cuda:
+            return F.relu(pooled_norm(convolution(images), norm.weight, norm.bias, norm.eps))
+        # What is turned round for the pooling is turned round for nothing among the weights.
+        sign = sign_of(norm.weight)
+        convolved = convolution(images, convolution.weight * sign[:, None, None, None])
+        return F.relu(pooled_norm(convolved, norm.weight * sign, norm.bias, norm.eps, positive=True))
+
+
+def _poolable(images: Tensor) -> bool:
+    return min(images.shape[-2:]) > 1 and is_plain(images)
 
 
 def _check(in_channels: int, width: int, image_size: int) -> None:

@@ -27,7 +27,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
-from lightning_lde.fewshot.engine import is_transformed
 
 __all__ = ["NORMS", "DropBlock", "Norm", "check_norm", "has_bias", "norm_1d", "norm_2d"]
 
@@ -56,7 +55,7 @@ def has_bias(norm: str) -> bool:
 def norm_2d(norm: str, channels: int) -> nn.Module:
     """The norm behind a convolution, for inputs (N, channels, H, W)."""
     if norm == "batch":
-        return _OfBatch2d(channels, track_running_stats=False)
+        return nn.BatchNorm2d(channels, track_running_stats=False)
     if norm == "running":
         return nn.BatchNorm2d(channels)
     fitting = [count for count in range(2, _MAX_GROUPS + 1) if channels % count == 0]
@@ -93,22 +92,6 @@ class DropBlock(nn.Module):
         centres = (centres < self.rate * height * width / side**2 / places).to(features.dtype)
         kept = 1 - F.max_pool2d(F.pad(centres, [side - 1] * 4), side, stride=1)
         return features * kept * (kept.numel() / kept.sum().clamp(min=1))
-
-
-class _OfBatch2d(nn.BatchNorm2d):
-    """Batch norm by the batch's own statistics; under torch.func's transforms written out.
-
-    torch's own keeps several copies of the map for its second derivative: 16 tasks at once of 84 x 84 pixels, 5 inner
-    steps, took 374 ms and 52 GB on an H100 with it, 292 ms and 31 GB so.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return (N, C, H, W) normalised by channel."""
-        if not is_transformed() or input.dtype not in (torch.float32, torch.float64):
-            return super().forward(input)
-        variance, mean = torch.var_mean(input, (0, 2, 3), correction=0)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return torch.addcmul((self.bias - mean * scale)[:, None, None], input, scale[:, None, None])
 
 
 def _plain(norm: str, channels: int, groups: int) -> nn.Module:

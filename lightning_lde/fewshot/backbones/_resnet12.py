@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_lde.errors import ConfigurationError
+from lightning_lde.fewshot.backbones._convolution import Convolution
 from lightning_lde.fewshot.backbones._norm import DropBlock, Norm, check_norm, has_bias, norm_2d
 
 __all__ = ["ResNet12"]
@@ -95,11 +96,11 @@ class _Block(nn.Module):
         layers: list[nn.Module] = []
         for place, channels in enumerate((channels_in, channels_out, channels_out)):
             layers += [nn.LeakyReLU(_SLOPE)] if place else []
-            layers += [nn.Conv2d(channels, channels_out, 3, padding=1, bias=has_bias(norm))]
+            layers += [Convolution(channels, channels_out, 3, bias=has_bias(norm))]
             layers += [norm_2d(norm, channels_out)]
         self.residual = nn.Sequential(*layers)
         self.shortcut = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 1, bias=has_bias(norm)), norm_2d(norm, channels_out)
+            Convolution(channels_in, channels_out, 1, bias=has_bias(norm)), norm_2d(norm, channels_out)
         )
         self.drop = drop
 

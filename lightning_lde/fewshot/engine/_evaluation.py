@@ -9,9 +9,61 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lightning_lde.fewshot.engine._inner import InnerLoop, Parameters, adapt, channels_last, trainable
+from lightning_lde.fewshot.data._episodes import Episode
+from lightning_lde.fewshot.engine._inner import (
+    InnerLoop,
+    Parameters,
+    accuracy,
+    adapt,
+    channels_last,
+    query_loss,
+    settings_of,
+    trainable,
+)
+from lightning_lde.fewshot.engine._recording import Recorder, Streams, forked, joined, on_stream
 
-__all__ = ["adapted_at", "evaluation_mode"]
+__all__ = ["adapted_at", "evaluation_mode", "scores_at"]
+
+
+def scores_at(
+    model: nn.Module, batch: Episode, inner: InnerLoop, *, steps: Sequence[int], recorder: Recorder | None = None
+) -> list[tuple[int, Tensor, Tensor]]:
+    """Adapt to each task of a batch, and score it after each of several numbers of steps, without traces.
+
+    Args:
+        model: Maps images to logits.
+        batch: Episodes stacked along a leading task dimension.
+        inner: How the model adapts, as for ``adapted_at``.
+        steps: Numbers of steps, ascending.
+        recorder: Records the work on a CUDA device, several tasks at a time; elsewhere it changes nothing.
+
+    Returns:
+        For each number of steps: the number, query loss and accuracy of each task, both of shape (tasks,).
+    """
+
+    def work(streams: Streams, tensors: Sequence[Tensor]) -> list[Tensor]:
+        streams = forked(streams, len(tensors[0]))
+        found = []
+        for number, task in enumerate(zip(*tensors, strict=True)):
+            with on_stream(streams[number % len(streams)]):
+                found.append(_scores(model, inner, steps, *task))
+        joined(streams)
+        return [torch.stack(each) for each in zip(*found, strict=True)]
+
+    settings = (tuple(steps), settings_of(inner))
+    found = (recorder or Recorder()).run(work, model, batch[:4], settings)
+    return list(zip(steps, found[::2], found[1::2], strict=True))
+
+
+def _scores(model: nn.Module, inner: InnerLoop, steps: Sequence[int], *task: Tensor) -> list[Tensor]:
+    """Loss and accuracy of a task after each number of steps."""
+    support, labels, query, targets = task
+    found = []
+    for _, state in adapted_at(model, support, labels, inner, steps=steps):
+        with torch.no_grad():
+            loss, logits = query_loss(model, state, query, targets)
+        found += [loss, accuracy(logits, targets)]
+    return found
 
 
 def adapted_at(

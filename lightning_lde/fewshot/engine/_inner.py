@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ __all__ = [
     "adapt",
     "channels_last",
     "query_loss",
+    "settings_of",
     "trainable",
     "weighted",
 ]
@@ -86,10 +87,19 @@ def trainable(model: nn.Module) -> Parameters:
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
+def settings_of(inner: InnerLoop) -> Hashable:
+    """What of an inner loop its work depends on, for step lengths in tensors where they lie."""
+    numbers = inner.steps, inner.first_order, inner.adapted, inner.step_weights
+    if isinstance(inner.lr, (int, float)):
+        return *numbers, inner.lr
+    return *numbers, *((name, lr.data_ptr(), lr.requires_grad) for name, lr in inner.lr.items())
+
+
 def channels_last(values: Tensor) -> Tensor:
-    """Return values without their history, with the channels last where there are four dimensions, for CPUs."""
+    """Return values without their history, on a CPU with the channels last where there are four dimensions."""
     values = values.detach()
-    return values.to(memory_format=torch.channels_last) if values.ndim == 4 else values
+    last = values.ndim == 4 and values.device.type == "cpu"
+    return values.to(memory_format=torch.channels_last) if last else values
 
 
 def query_loss(model: nn.Module, state: Parameters, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,9 @@
-"""The loss that meta-training minimises, task by task, so that memory is that of one task."""
+"""The loss that meta-training minimises, and its gradient, task by task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -16,10 +17,11 @@ from lightning_lde.fewshot.engine._inner import (
     adapt,
     channels_last,
     query_loss,
+    settings_of,
     trainable,
     weighted,
 )
-from lightning_lde.fewshot.engine._together import slopes_together
+from lightning_lde.fewshot.engine._recording import Recorder, Streams, forked, joined, on_stream
 
 __all__ = ["MetaLoss", "meta_loss"]
 
@@ -39,36 +41,28 @@ class MetaLoss(NamedTuple):
     accuracies: Tensor
 
 
-def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop, *, tasks_at_once: int = 1) -> MetaLoss:
+def meta_loss(model: nn.Module, batch: Episode, inner: InnerLoop, *, recorder: Recorder | None = None) -> MetaLoss:
     """Return the mean query loss of tasks after adaptation, ready for ``backward``.
 
-    By default tasks are worked through one after the other, and each one's part of the gradient is known before the
-    next begins; ``backward`` hands the sum on. So accumulation, clipping, schedulers and DDP see an ordinary loss.
+    Each task's part of the gradient is known before the next begins, so that memory is that of one task; ``backward``
+    hands the sum on. So accumulation, clipping, schedulers and DDP see an ordinary loss.
 
     Args:
         model: Maps images to logits.
         batch: Episodes stacked along a leading task dimension.
         inner: How the model adapts.
-        tasks_at_once: Above 1: so many tasks through ``torch.func.vmap``, with the memory of as many. On a GPU this is
-            quicker, on a CPU it is not. The model must be one that ``torch.func`` can follow. Each task draws its
-            dropout for itself, in another order than one after the other.
-
-    Raises:
-        ConfigurationError: ``tasks_at_once`` is below 1.
+        recorder: Records the work on a CUDA device, several tasks at a time; elsewhere it changes nothing.
     """
     sources = [*trainable(model).values(), *inner.learned()]
-    found = _over_tasks(model, batch, inner) if tasks_at_once == 1 else _at_once(model, batch, inner, tasks_at_once)
-    loss = found.loss
+
+    def work(streams: Streams, tensors: Sequence[Tensor]) -> list[Tensor]:
+        return _over_tasks(model, tensors, inner, streams)
+
+    recorder = recorder or Recorder()
+    loss, losses, accuracies, *slopes = recorder.run(work, model, batch[:4], settings_of(inner))
     if torch.is_grad_enabled():
-        loss = _Known.apply(found.loss, found.slopes, *sources)  # type: ignore[no-untyped-call]
-    return MetaLoss(loss, found.losses, found.accuracies)
-
-
-class _Found(NamedTuple):
-    loss: Tensor
-    slopes: list[Tensor]
-    losses: Tensor
-    accuracies: Tensor
+        loss = _Known.apply(loss, slopes, *sources)  # type: ignore[no-untyped-call]
+    return MetaLoss(loss, losses, accuracies)
 
 
 class _Known(torch.autograd.Function):
@@ -84,41 +78,62 @@ class _Known(torch.autograd.Function):
         return (None, None, *(of_loss[0].to(slope.dtype) * slope for slope in ctx.slopes))
 
 
-def _over_tasks(model: nn.Module, batch: Episode, inner: InnerLoop) -> _Found:
-    parameters = trainable(model)
-    start = {name: channels_last(value).requires_grad_() for name, value in parameters.items()}
-    sources = [*start.values(), *inner.learned()]
-    slopes = [torch.zeros_like(source) for source in sources]
-    weighed, losses, accuracies = [], [], []
-    for task in range(len(batch.index)):
-        images, labels = channels_last(batch.query_images[task]), batch.query_labels[task]
-        with torch.enable_grad():
-            walk = adapt(model, start, channels_last(batch.support_images[task]), batch.support_labels[task], inner)
-            scored = [query_loss(model, state, images, labels) for state in _scored(walk, inner)]
-            loss = weighted(inner, [each for each, _ in scored])
-            parts = torch.autograd.grad(loss, sources, allow_unused=True)
-        _add(slopes, parts, share=1 / len(batch.index))
-        weighed.append(loss.detach())
-        losses.append(scored[-1][0].detach())
-        accuracies.append(accuracy(scored[-1][1].detach(), labels))
+def _over_tasks(model: nn.Module, tensors: Sequence[Tensor], inner: InnerLoop, streams: Streams) -> list[Tensor]:
+    """The mean loss, losses and accuracies of tasks, then the gradient of the mean by each source.
+
+    Tensors are the images and labels of support sets, and those of query sets, each with a leading task dimension.
+    """
+    parameters = {name: channels_last(value) for name, value in trainable(model).items()}
+    count = len(tensors[0])
+    streams = forked(streams, count)
+    sums: list[list[Tensor]] = [[] for _ in streams]
+    found = []
+    for number, task in enumerate(zip(*tensors, strict=True)):
+        place = number % len(streams)
+        with on_stream(streams[place]):
+            scores, slopes = _of_task(model, parameters, inner, *task)
+            sums[place] = _added(sums[place], slopes, share=1 / count)
+        found.append(scores)
+    joined(streams)
+    total = sums[0]
+    for other in sums[1:]:
+        torch._foreach_add_(total, other)
+    loss, losses, accuracies = (torch.stack(each) for each in zip(*found, strict=True))
     # In the layout of the parameters, which optimisers and DDP's buckets expect.
-    as_given = [slope.contiguous() for slope in slopes[: len(start)]] + slopes[len(start) :]
-    return _Found(torch.stack(weighed).mean(), as_given, torch.stack(losses), torch.stack(accuracies))
+    return [loss.mean(), losses, accuracies, *(slope.contiguous() for slope in total)]
 
 
-def _at_once(model: nn.Module, batch: Episode, inner: InnerLoop, tasks: int) -> _Found:
-    parameters = trainable(model)
-    slopes, of_lrs, losses, last, right = slopes_together(model, parameters, batch, inner, chunk_size=tasks)
-    given = {} if isinstance(inner.lr, (int, float)) else inner.lr
-    # A step length that several parameters share has the sum of their slopes.
-    learned = [torch.stack([of_lrs[name] for name, one in given.items() if one is lr]).sum(0) for lr in inner.learned()]
-    as_given = [slopes[name].contiguous() for name in parameters] + learned
-    return _Found(losses.mean(), as_given, last, right)
+def _of_task(
+    model: nn.Module, parameters: Parameters, inner: InnerLoop, *task: Tensor
+) -> tuple[tuple[Tensor, Tensor, Tensor], list[Tensor]]:
+    """What is minimised, the loss after the last step and the accuracy there, and the gradient by each source."""
+    support, labels, query, targets = task
+    support, query = channels_last(support), channels_last(query)
+    # Names of the task's own: a gradient waits for the stream on which its source was made.
+    start = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    inner = _with_own_lengths(inner)
+    with torch.enable_grad():
+        walk = adapt(model, start, support, labels, inner)
+        scored = [query_loss(model, state, query, targets) for state in _scored(walk, inner)]
+        loss = weighted(inner, [each for each, _ in scored])
+        slopes = torch.autograd.grad(loss, [*start.values(), *inner.learned()], materialize_grads=True)
+    last, logits = scored[-1]
+    return (loss.detach(), last.detach(), accuracy(logits.detach(), targets)), list(slopes)
 
 
-def _add(slopes: Sequence[Tensor], parts: Sequence[Tensor | None], *, share: float) -> None:
-    pairs = [(slope, part) for slope, part in zip(slopes, parts, strict=True) if part is not None]
-    torch._foreach_add_([slope for slope, _ in pairs], [part for _, part in pairs], alpha=share)
+def _with_own_lengths(inner: InnerLoop) -> InnerLoop:
+    if isinstance(inner.lr, (int, float)):
+        return inner
+    own = {id(lr): lr.detach().requires_grad_(lr.requires_grad) for lr in inner.lr.values()}
+    return replace(inner, lr={name: own[id(lr)] for name, lr in inner.lr.items()})
+
+
+def _added(sums: list[Tensor], slopes: list[Tensor], *, share: float) -> list[Tensor]:
+    """Add a share of slopes to sums, in place; nothing stands for zeros."""
+    if not sums:
+        return list(torch._foreach_mul(slopes, share))
+    torch._foreach_add_(sums, slopes, alpha=share)
+    return sums
 
 
 def _scored(walk: Sequence[Parameters], inner: InnerLoop) -> Sequence[Parameters]:

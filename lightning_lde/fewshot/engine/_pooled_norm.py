@@ -1,4 +1,4 @@
-"""Batch norm and max-pooling as one function with derivatives of its own, for CPUs.
+"""Batch norm and max-pooling as one function with derivatives of its own.
 
 Pooling commutes with what batch norm does behind its statistics, so that is done to a quarter of the values. The first
 and second derivatives are written out: by channel they need two sums over all values and one pass that writes them,
@@ -20,24 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["can_pool_norm", "is_transformed", "pooled_norm"]
-
-_LAST = torch.channels_last
+__all__ = ["pooled_norm", "sign_of"]
 
 
-def can_pool_norm(images: Tensor) -> bool:
-    """Whether ``pooled_norm`` takes these: on a CPU, in full precision, with nothing but plain autograd at work."""
-    return (
-        images.device.type == "cpu"
-        and images.dtype in (torch.float32, torch.float64)
-        and min(images.shape[-2:]) > 1
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not is_transformed()
-    )
-
-
-def pooled_norm(images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def pooled_norm(images: Tensor, weight: Tensor, bias: Tensor, eps: float, *, positive: bool = False) -> Tensor:
     """Return ``max_pool2d(batch_norm(images), 2)``, normalised by the batch's own statistics.
 
     Differentiable as often as torch's own. Where two values of a square are equal the first one has the derivative, as
@@ -48,32 +34,37 @@ def pooled_norm(images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Ten
         weight: Shape (C,).
         bias: Shape (C,).
         eps: Added to the variance.
+        positive: Whether no weight is known to be below 0. Looking costs a GPU its lead over the program.
 
     Returns:
-        Shape (N, C, H // 2, W // 2), channels last.
+        Shape (N, C, H // 2, W // 2), on a CPU with the channels last.
     """
-    if bool((weight < 0).any()):
+    if not positive and bool((weight < 0).any()):
         # The largest of what is turned round is what was smallest.
-        sign = torch.where(weight.detach() < 0, -1.0, 1.0).to(weight.dtype)
+        sign = sign_of(weight)
         images, weight = images * sign[:, None, None], weight * sign
-    found: Tensor = _PooledNorm.apply(images.contiguous(memory_format=_LAST), weight, bias, eps)  # type: ignore[no-untyped-call]
+    found: Tensor = _PooledNorm.apply(images.contiguous(memory_format=_layout(images)), weight, bias, eps)  # type: ignore[no-untyped-call]
     return found
+
+
+def sign_of(weight: Tensor) -> Tensor:
+    """Return -1 where a weight is below 0, else 1, as constants."""
+    return torch.where(weight.detach() < 0, -1.0, 1.0).to(weight.dtype)
 
 
 class _PooledNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        n, channels, height, width = images.shape
+        n, _, height, width = images.shape
         mean, variance = torch.ops.aten.batch_norm_update_stats(images, None, None, 0.0)
         scale = torch.rsqrt(variance + eps)
         largest, inside = F.max_pool2d(images, 2, return_indices=True)
-        centred = _rows(largest) - mean
-        # Where the largest values lie in memory.
-        first = torch.arange(n).mul_(height * width * channels).view(n, 1, 1, 1) + torch.arange(channels).view(-1, 1, 1)
-        places = _rows(torch.add(first, inside, alpha=channels)).reshape(-1)
+        centred = _flat(largest) - mean[:, None]
+        places = _places(images, inside)
         ctx.save_for_backward(images, weight, mean, scale, centred, places)
         ctx.eps = eps
-        return _images(torch.addcmul(bias, centred, weight * scale), n, height // 2, width // 2)
+        pooled = torch.addcmul(bias[:, None], centred, (weight * scale)[:, None])
+        return _images(pooled, n, height // 2, width // 2)
 
     @staticmethod
     def backward(ctx: Any, *of_output: Tensor) -> Any:
@@ -87,14 +78,14 @@ class _Slopes(torch.autograd.Function):
     def forward(ctx: Any, g: Tensor, eps: float, *of_pass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images, weight, mean, scale, centred, places = of_pass
         n, _, height, width = images.shape
-        values, slopes = _rows(images), _rows(g)
-        count = len(values)
-        sum_g = slopes.sum(0)
-        sum_gx = (slopes * centred).sum(0) * scale
+        values, slopes = _flat(images), _flat(g)
+        count = _count(values)
+        sum_g = _sum(slopes)
+        sum_gx = _sum(slopes * centred) * scale
         factor = weight * scale
         by_value = factor * scale * sum_gx / -count
-        found = torch.addcmul(factor * sum_g / -count - mean * by_value, values, by_value)
-        found.view(-1).scatter_add_(0, places, (slopes * factor).view(-1))
+        found = torch.addcmul((factor * sum_g / -count - mean * by_value)[:, None], values, by_value[:, None])
+        found.view(-1).scatter_add_(0, places, (slopes * factor[:, None]).view(-1))
         ctx.save_for_backward(g, *of_pass, sum_g, sum_gx)
         ctx.eps = eps
         return _images(found, n, height, width), sum_gx, sum_g
@@ -107,22 +98,22 @@ class _Slopes(torch.autograd.Function):
             # What follows takes mean, scale and places for constants, which a third derivative must not.
             return (*_composed(g, images, weight, ctx.eps, of_slopes), *[None] * 4)
         n, _, height, width = images.shape
-        values, slopes, given = _rows(images), _rows(g), _rows(u.contiguous(memory_format=_LAST))
-        count, factor = len(values), weight * scale
-        sum_u = given.sum(0)
-        sum_ux = scale * ((given * values).sum(0) - mean * sum_u)
+        values, slopes, given = _flat(images), _flat(g), _flat(u)
+        count, factor = _count(values), weight * scale
+        sum_u = _sum(given)
+        sum_ux = scale * (_sum(given * values) - mean * sum_u)
         at_places = given.view(-1).index_select(0, places).view_as(slopes)
         # The derivatives by weight * scale, by sum_gx, and, summed up in two ways, by each x.
-        by_factor = (slopes * at_places).sum(0) - (sum_g * sum_u + sum_gx * sum_ux) / count
+        by_factor = _sum(slopes * at_places) - (sum_g * sum_u + sum_gx * sum_ux) / count
         by_sum_gx = of_weight - factor * sum_ux / count
         by_x = by_sum_gx * sum_g - factor * sum_gx * sum_u / count
         by_x_x = by_sum_gx * sum_gx - factor * sum_gx * sum_ux / count
         by_value = -(scale**2) * (by_x_x + factor * by_factor) / count
-        of_images = torch.addcmul(-scale * by_x / count - mean * by_value, values, by_value)
-        of_images.addcmul_(given, -scale * factor * sum_gx / count)
-        of_images.view(-1).scatter_add_(0, places, (slopes * (scale * by_sum_gx)).view(-1))
-        of_g = torch.addcmul(of_bias - factor * sum_u / count, centred, by_sum_gx * scale)
-        of_g.addcmul_(at_places, factor)
+        of_images = torch.addcmul((-scale * by_x / count - mean * by_value)[:, None], values, by_value[:, None])
+        of_images.addcmul_(given, (-scale * factor * sum_gx / count)[:, None])
+        of_images.view(-1).scatter_add_(0, places, (slopes * (scale * by_sum_gx)[:, None]).view(-1))
+        of_g = torch.addcmul((of_bias - factor * sum_u / count)[:, None], centred, (by_sum_gx * scale)[:, None])
+        of_g.addcmul_(at_places, factor[:, None])
         half = height // 2, width // 2
         found = _images(of_g, n, *half), None, _images(of_images, n, height, width), scale * by_factor
         return (*found, *[None] * 4)
@@ -139,16 +130,39 @@ def _composed(g: Tensor, images: Tensor, weight: Tensor, eps: float, of_slopes: 
     return by[0], None, *by[1:]
 
 
-def _rows(images: Tensor) -> Tensor:
-    """Channels-last images (N, C, H, W) as rows (N H W, C)."""
-    return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
+def _layout(images: Tensor) -> torch.memory_format:
+    """How values lie: on a CPU pixel by pixel, on a GPU channel by channel."""
+    return torch.channels_last if images.device.type == "cpu" else torch.contiguous_format
 
 
-def _images(rows: Tensor, n: int, height: int, width: int) -> Tensor:
-    return rows.view(n, height, width, -1).permute(0, 3, 1, 2)
+def _flat(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) as they lie: (N H W, C, 1) or (N, C, H W)."""
+    n, channels, height, width = images.shape
+    images = images.contiguous(memory_format=_layout(images))
+    if images.device.type == "cpu":
+        return images.permute(0, 2, 3, 1).reshape(-1, channels, 1)
+    return images.view(n, channels, height * width)
 
 
-def is_transformed() -> bool:
-    """Whether a transform of torch.func is at work, which knows nothing of derivatives that are written out."""
-    peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
-    return peek is not None and peek() is not None
+def _images(flat: Tensor, n: int, height: int, width: int) -> Tensor:
+    if flat.device.type == "cpu":
+        return flat.view(n, height, width, -1).permute(0, 3, 1, 2)
+    return flat.view(n, -1, height, width)
+
+
+def _sum(flat: Tensor) -> Tensor:
+    """By channel; on a GPU in two steps, since few sums keep few of its processors busy."""
+    return flat.sum((0, 2)) if flat.device.type == "cpu" else flat.sum(2).sum(0)
+
+
+def _count(flat: Tensor) -> int:
+    return flat.shape[0] * flat.shape[2]
+
+
+def _places(images: Tensor, inside: Tensor) -> Tensor:
+    """Where in memory those values lie that a pooling took, from their places in each plane."""
+    n, channels, height, width = images.shape
+    of_pixel, of_channel = (channels, 1) if images.device.type == "cpu" else (1, height * width)
+    of_image = torch.arange(n, device=images.device).mul_(height * width * channels).view(n, 1, 1, 1)
+    first = of_image + torch.arange(channels, device=images.device).mul_(of_channel).view(-1, 1, 1)
+    return _flat(torch.add(first, inside, alpha=of_pixel)).reshape(-1)

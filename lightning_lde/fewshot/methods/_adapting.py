@@ -13,15 +13,13 @@ from lightning_lde.errors import ConfigurationError
 from lightning_lde.fewshot.data._episodes import Episode
 from lightning_lde.fewshot.engine import (
     InnerLoop,
-    accuracy,
-    adapted_at,
+    Recorder,
     keep_memory,
-    query_loss,
     return_memory,
-    scores_together,
+    scores_at,
     trainable,
 )
-from lightning_lde.fewshot.methods._batches import check_values, unstack
+from lightning_lde.fewshot.methods._batches import check_values
 from lightning_lde.fewshot.methods._episodic import EpisodicModule, Schedule
 from lightning_lde.fewshot.methods._functional import check_adaptable
 from lightning_lde.fewshot.methods._results import TaskScore
@@ -53,6 +51,10 @@ class Classifier(nn.Module):
 class Adapting(EpisodicModule):
     """A module that learns each task by gradient descent from its support set.
 
+    Attributes:
+        records: Whether steps on a CUDA device are recorded and played back, which is several times quicker.
+        tasks_at_once: How many tasks a recording computes at a time; each takes the memory of one task.
+
     Args:
         backbone: Module with an attribute ``feature_dim``.
         ways: Classes of a task.
@@ -71,7 +73,8 @@ class Adapting(EpisodicModule):
         ConfigurationError: A setting cannot work.
     """
 
-    tasks_at_once = 1
+    records = True
+    tasks_at_once = 4
 
     def __init__(
         self,
@@ -97,6 +100,7 @@ class Adapting(EpisodicModule):
         self.eval_inner_steps = tuple(sorted(set(eval_inner_steps)))
         self.adapts, self.multi_step_loss = adapts, multi_step_loss
         self._keeps_memory = False
+        self._recorders: dict[str, Recorder] = {}
         self._paced = self._changed(dict(self.network.named_parameters()))
         self.inner_lrs = learned_lr(learn_inner_lr, tensors=len(self._paced), steps=inner_steps, start=inner_lr)
 
@@ -111,6 +115,10 @@ class Adapting(EpisodicModule):
         if self._keeps_memory:
             self._keeps_memory = False
             return_memory()
+
+    def teardown(self, stage: str) -> None:
+        """Give the memory of recordings back."""
+        self._recorders.clear()
 
     @property
     def network(self) -> Classifier:
@@ -149,25 +157,20 @@ class Adapting(EpisodicModule):
 
     def score_tasks(self, batch: Episode) -> list[list[TaskScore]]:
         """Adapt to each task and score it at each of ``eval_inner_steps``."""
-        return [self._score(task) for task in unstack(batch)] if self.tasks_at_once == 1 else self._together(batch)
-
-    def _together(self, batch: Episode) -> list[list[TaskScore]]:
-        """Scores of a batch that ``tasks_at_once`` tasks at a time adapt to."""
-        network, steps = self.network, self.eval_inner_steps
-        found = scores_together(network, batch, self.inner_loop(), steps=steps, chunk_size=self.tasks_at_once)
+        steps = self.eval_inner_steps
+        found = scores_at(self.network, batch, self.inner_loop(), steps=steps, recorder=self.recorder("evaluation"))
         names = [(self.method, f"{count}_steps", count) for count in steps]
         by_task = zip(*(zip(losses.tolist(), rights.tolist(), strict=True) for _, losses, rights in found), strict=True)
         return [[TaskScore(*name, *score) for name, score in zip(names, task, strict=True)] for task in by_task]
 
-    def _score(self, task: Episode) -> list[TaskScore]:
-        network, scores = self.network, []
-        support = task.support_images, task.support_labels
-        for count, state in adapted_at(network, *support, self.inner_loop(), steps=self.eval_inner_steps):
-            with torch.no_grad():
-                loss, logits = query_loss(network, state, task.query_images, task.query_labels)
-            right = accuracy(logits, task.query_labels)
-            scores.append(TaskScore(self.method, f"{count}_steps", count, float(loss), float(right)))
-        return scores
+    def recorder(self, kind: str) -> Recorder | None:
+        """What records one kind of steps."""
+        if not self.records:
+            return None
+        kept = self._recorders.get(kind)
+        if kept is None or kept.tasks_at_once != self.tasks_at_once:
+            kept = self._recorders[kind] = Recorder(self.tasks_at_once)
+        return kept
 
     def _adapted(self) -> frozenset[str] | None:
         return None if self.adapts == "all" else frozenset(self._changed(trainable(self.network)))

@@ -30,8 +30,8 @@ class MAML(Adapting):
     parameter tensor (``learn_inner_lr="per_layer"``, Meta-SGD with one number a tensor) and for each step
     (``"per_layer_and_step"``, MAML++), and MAML++'s loss over all steps, annealed (``multi_step_loss``).
 
-    On a GPU ``model.tasks_at_once = 16`` adapts to so many tasks at a time, in training and evaluation, which is
-    quicker and takes their memory.
+    On a CUDA device steps are recorded as a CUDA graph and played back; ``model.tasks_at_once = 16`` computes so many
+    tasks at a time, which is quicker and takes their memory. ``model.records = False`` leaves it.
 
     Logged: ``train/loss``, ``train/accuracy``, and for stage val or test and each number of steps k
     ``test/loss_k_steps``, ``test/accuracy_k_steps``, each also with ``_ci95``: half its 95 % interval over tasks.
@@ -114,6 +114,6 @@ class MAML(Adapting):
             batch_idx: Not used.
         """
         self.check_tasks(batch, training=True)
-        found = meta_loss(self.network, batch, self.inner_loop(), tasks_at_once=self.tasks_at_once)
+        found = meta_loss(self.network, batch, self.inner_loop(), recorder=self.recorder("training"))
         self.log_training(found.losses.mean(), found.accuracies.mean(), count=len(found.losses))
         return found.loss
