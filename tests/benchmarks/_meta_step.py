@@ -66,9 +66,9 @@ def lightning_lde(model: nn.Module, tasks: Tasks, steps: int, first_order: bool)
         object.__setattr__(model, "ours", ours)
     ours = model.ours
     ours.zero_grad()
-    fields = [torch.stack(field) for field in zip(*tasks, strict=True)]
-    count = torch.arange(len(tasks))
-    batch = Episode(*fields, torch.zeros(len(tasks), WAYS, dtype=torch.int64), count)
+    # As a loader gives them: the same memory that the tasks of the others lie in.
+    fields = [field[: len(tasks)] for field in model.fields]
+    batch = Episode(*fields, torch.zeros(len(tasks), WAYS, dtype=torch.int64), torch.arange(len(tasks)))
     meta_loss(ours, batch, InnerLoop(steps, INNER_LR, first_order), recorder=model.recorder).loss.backward()
     return dict(zip(shared(model), (value.grad for value in ours.parameters()), strict=True))
 
@@ -137,11 +137,12 @@ def made(net: str, shots: int, n_tasks: int, dtype: torch.dtype = torch.float32)
         if _is_bias_of_conv(model, name):
             value.data.zero_()
     labels = torch.arange(WAYS)
-    tasks = []
-    for _ in range(n_tasks):
-        support, query = (torch.rand(WAYS * each, channels, size, size, dtype=dtype) for each in (shots, QUERIES))
-        tasks.append((support, labels.repeat_interleave(shots), query, labels.repeat_interleave(QUERIES)))
-    return model.to(DEVICE), [tuple(tensor.to(DEVICE) for tensor in task) for task in tasks]
+    fields = []
+    for each in (shots, QUERIES):
+        images = torch.rand(n_tasks, WAYS * each, channels, size, size, dtype=dtype)
+        fields += [images.to(DEVICE), labels.repeat_interleave(each).repeat(n_tasks, 1).to(DEVICE)]
+    model.fields = fields
+    return model.to(DEVICE), list(zip(*(field.unbind() for field in fields), strict=True))
 
 
 def done(engine: Step, *work: Any) -> None:

@@ -25,9 +25,10 @@ Streams = Sequence["torch.cuda.Stream | None"]
 class Recorder:
     """Plays back work that comes again with tensors of the same shapes; runs any other work as it is.
 
-    The first times some work is done as it is. Then it is done once more to be sure that nothing in it waits for the
-    device, and recorded. What Python does in it (hooks, counters, choices) happens no more from then on; work on a
-    model with forward hooks is therefore not recorded. A recording keeps the memory of its work until ``forget``.
+    The first three times in a row some work is done as it is. The fourth time it is watched, to be sure that nothing in
+    it waits for the device, and then recorded. What Python does in it (hooks, counters, choices) happens no more from
+    then on; work on a model with forward hooks is therefore not recorded. A recording keeps the memory of its work
+    until ``forget``.
 
     Args:
         tasks_at_once: Streams of a recording; each takes the memory of one task.
@@ -69,6 +70,8 @@ class Recorder:
             return work((None,), tensors)
         key = _key(model, tensors, settings)
         if self._recording is not None and self._recording.key == key:
+            # What comes only now and then, such as a smaller last batch, does not take its place.
+            self._last = None
             return self._recording.play(tensors)
         self._times = self._times + 1 if key == self._last else 1
         self._last = key
@@ -83,9 +86,8 @@ class Recorder:
                 self._recording = _Recording(work, tensors, key, self.tasks_at_once)
         except RuntimeError as error:
             self._refused = True
-            warnings.warn(
-                f"runs at the pace of Python, as it cannot be recorded as a CUDA graph: {error}", stacklevel=2
-            )
+            said = f"steps run at the pace of Python, as this model cannot be recorded as a CUDA graph: {error}"
+            warnings.warn(said, stacklevel=2)
             return work((None,), tensors)
         return found
 
