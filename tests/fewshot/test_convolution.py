@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_lde.fewshot.backbones._convolution import Convolution
-from lightning_lde.fewshot.engine import convolve
+from lightning_lde.fewshot.engine import _convolution, convolve
+
+
+@pytest.fixture(autouse=True)
+def none_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_convolution, "_FEW_VALUES", 0)
 
 
 def made(shape: tuple[int, ...], channels: int, size: int, seed: int) -> tuple[Tensor, Tensor]:

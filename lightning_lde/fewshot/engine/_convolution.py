@@ -15,6 +15,7 @@ from torch import Tensor
 __all__ = ["convolve"]
 
 _ONCE = (1, 1)
+_FEW_VALUES = 2**18
 
 
 def convolve(images: Tensor, weight: Tensor, padding: int) -> Tensor:
@@ -28,10 +29,16 @@ def convolve(images: Tensor, weight: Tensor, padding: int) -> Tensor:
     Returns:
         Shape (N, channels, H', W').
     """
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or _is_small(images, weight):
         return F.conv2d(images, weight, padding=padding)
     found: Tensor = _Convolution.apply(images, weight, padding)  # type: ignore[no-untyped-call]
     return found
+
+
+def _is_small(images: Tensor, weight: Tensor) -> bool:
+    """Whether what comes out is so little that a CPU gains nothing: measured with 5 to 25 images of 3 to 84 pixels."""
+    count, _, height, width = images.shape
+    return images.device.type == "cpu" and count * len(weight) * height * width < _FEW_VALUES
 
 
 class _Convolution(torch.autograd.Function):

@@ -59,11 +59,12 @@ class _PooledNorm(torch.autograd.Function):
         mean, variance = torch.ops.aten.batch_norm_update_stats(images, None, None, 0.0)
         scale = torch.rsqrt(variance + eps)
         largest, inside = F.max_pool2d(images, 2, return_indices=True)
-        centred = _flat(largest) - mean[:, None]
+        largest = _flat(largest)
+        centred = largest - _wide(mean, largest)
         places = _places(images, inside)
         ctx.save_for_backward(images, weight, mean, scale, centred, places)
         ctx.eps = eps
-        pooled = torch.addcmul(bias[:, None], centred, (weight * scale)[:, None])
+        pooled = torch.addcmul(_wide(bias, centred), centred, _wide(weight * scale, centred))
         return _images(pooled, n, height // 2, width // 2)
 
     @staticmethod
@@ -84,8 +85,9 @@ class _Slopes(torch.autograd.Function):
         sum_gx = _sum(slopes * centred) * scale
         factor = weight * scale
         by_value = factor * scale * sum_gx / -count
-        found = torch.addcmul((factor * sum_g / -count - mean * by_value)[:, None], values, by_value[:, None])
-        found.view(-1).scatter_add_(0, places, (slopes * factor[:, None]).view(-1))
+        level = factor * sum_g / -count - mean * by_value
+        found = torch.addcmul(_wide(level, values), values, _wide(by_value, values))
+        found.view(-1).scatter_add_(0, places, (slopes * _wide(factor, slopes)).view(-1))
         ctx.save_for_backward(g, *of_pass, sum_g, sum_gx)
         ctx.eps = eps
         return _images(found, n, height, width), sum_gx, sum_g
@@ -98,7 +100,7 @@ class _Slopes(torch.autograd.Function):
             # What follows takes mean, scale and places for constants, which a third derivative must not.
             return (*_composed(g, images, weight, ctx.eps, of_slopes), *[None] * 4)
         n, _, height, width = images.shape
-        values, slopes, given = _flat(images), _flat(g), _flat(u)
+        values, slopes, given = _flat(images), _flat(g), _flat(u).contiguous()
         count, factor = _count(values), weight * scale
         sum_u = _sum(given)
         sum_ux = scale * (_sum(given * values) - mean * sum_u)
@@ -109,11 +111,13 @@ class _Slopes(torch.autograd.Function):
         by_x = by_sum_gx * sum_g - factor * sum_gx * sum_u / count
         by_x_x = by_sum_gx * sum_gx - factor * sum_gx * sum_ux / count
         by_value = -(scale**2) * (by_x_x + factor * by_factor) / count
-        of_images = torch.addcmul((-scale * by_x / count - mean * by_value)[:, None], values, by_value[:, None])
-        of_images.addcmul_(given, (-scale * factor * sum_gx / count)[:, None])
-        of_images.view(-1).scatter_add_(0, places, (slopes * (scale * by_sum_gx)[:, None]).view(-1))
-        of_g = torch.addcmul((of_bias - factor * sum_u / count)[:, None], centred, (by_sum_gx * scale)[:, None])
-        of_g.addcmul_(at_places, factor[:, None])
+        level = -scale * by_x / count - mean * by_value
+        of_images = torch.addcmul(_wide(level, values), values, _wide(by_value, values))
+        of_images.addcmul_(given, _wide(-scale * factor * sum_gx / count, given))
+        of_images.view(-1).scatter_add_(0, places, (slopes * _wide(scale * by_sum_gx, slopes)).view(-1))
+        level = of_bias - factor * sum_u / count
+        of_g = torch.addcmul(_wide(level, centred), centred, _wide(by_sum_gx * scale, centred))
+        of_g.addcmul_(at_places, _wide(factor, centred))
         half = height // 2, width // 2
         found = _images(of_g, n, *half), None, _images(of_images, n, height, width), scale * by_factor
         return (*found, *[None] * 4)
@@ -136,27 +140,32 @@ def _layout(images: Tensor) -> torch.memory_format:
 
 
 def _flat(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) as they lie: (N H W, C, 1) or (N, C, H W)."""
+    """Images (N, C, H, W) as they lie: on a CPU (N H W, C), on a GPU (N, C, H W)."""
     n, channels, height, width = images.shape
-    images = images.contiguous(memory_format=_layout(images))
     if images.device.type == "cpu":
-        return images.permute(0, 2, 3, 1).reshape(-1, channels, 1)
-    return images.view(n, channels, height * width)
+        return images.permute(0, 2, 3, 1).reshape(-1, channels)
+    return images.reshape(n, channels, height * width)
 
 
 def _images(flat: Tensor, n: int, height: int, width: int) -> Tensor:
-    if flat.device.type == "cpu":
+    if flat.ndim == 2:
         return flat.view(n, height, width, -1).permute(0, 3, 1, 2)
     return flat.view(n, -1, height, width)
 
 
+def _wide(by_channel: Tensor, flat: Tensor) -> Tensor:
+    """Numbers by channel in a shape that goes with flat values."""
+    return by_channel if flat.ndim == 2 else by_channel[:, None]
+
+
 def _sum(flat: Tensor) -> Tensor:
     """By channel; on a GPU in two steps, since few sums keep few of its processors busy."""
-    return flat.sum((0, 2)) if flat.device.type == "cpu" else flat.sum(2).sum(0)
+    return flat.sum(0) if flat.ndim == 2 else flat.sum(2).sum(0)
 
 
 def _count(flat: Tensor) -> int:
-    return flat.shape[0] * flat.shape[2]
+    """Values of a channel."""
+    return len(flat) if flat.ndim == 2 else flat.shape[0] * flat.shape[2]
 
 
 def _places(images: Tensor, inside: Tensor) -> Tensor:
