@@ -183,14 +183,14 @@ def _surface(points: Points, values: FloatArray, n_trees: int) -> Surface:
 
     Source: Geurts et al. (2006), Machine Learning 63, 3-42.
     """
+    from sklearn import config_context
     from sklearn.tree import ExtraTreeRegressor
 
-    trees = [
-        ExtraTreeRegressor(min_samples_leaf=2, max_features=1.0, random_state=seed)
-        .fit(points, values, check_input=False)
-        .tree_
-        for seed in range(n_trees)
-    ]
+    trees = []
+    with config_context(skip_parameter_validation=True):
+        for seed in range(n_trees):
+            tree = ExtraTreeRegressor(min_samples_leaf=2, max_features=1.0, random_state=seed)
+            trees.append(tree.fit(points, values, check_input=False).tree_)
 
     def expected(wanted: Points) -> FloatArray:
         total = np.zeros(len(wanted))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ._experience import Experience
+from ._forest import Forest
 from ._neighbours import DescriptorSpace
 from ._table import FloatArray, IntArray
 
@@ -71,7 +71,7 @@ class DescribedScores:
         learned = self._learned
         directions = learned.share * learned.projection @ centred
         return DescribedMean(
-            mean=average + _predicted(learned.trees, self.space.rank(descriptors)) @ directions,
+            mean=average + learned.trees.predict(self.space.rank(descriptors)) @ directions,
             residuals=centred - learned.out_of_bag @ directions,
         )
 
@@ -83,20 +83,13 @@ class DescribedScores:
         return np.sort(np.random.default_rng(self._seed).choice(count, _MOST_REFERENCES, replace=False))
 
     def _learn(self, filled: FloatArray) -> _Learned:
-        from sklearn.ensemble import ExtraTreesRegressor
-
         left, sizes, _ = np.linalg.svd(filled - filled.mean(axis=0), full_matrices=False)
         kept = max(1, min(_COMPONENTS, int((sizes > _LEAST_SIZE * sizes[0]).sum())))
         left, sizes = left[:, :kept], sizes[:kept]
         components = left * sizes
-        trees = ExtraTreesRegressor(
-            self._n_trees,
-            bootstrap=True,
-            oob_score=_no_score,
-            max_features=_share_tried(len(self.space.names)),
-            random_state=self._seed,
-        ).fit(self.space.ranks, components if kept > 1 else components[:, 0])
-        out_of_bag = trees.oob_prediction_.reshape(components.shape)
+        tried = _share_tried(len(self.space.names))
+        trees = Forest(self.space.ranks, components, n_trees=self._n_trees, max_features=tried, seed=self._seed)
+        out_of_bag = trees.out_of_bag
         square = float((out_of_bag**2).sum())
         return _Learned(
             projection=np.divide(left, sizes, out=np.zeros_like(left), where=sizes > 0.0).T,
@@ -110,7 +103,7 @@ class DescribedScores:
 class _Learned:
     projection: FloatArray
     """From the scores of all data sets to the directions of the components, shape (components, data sets)."""
-    trees: Any
+    trees: Forest
     out_of_bag: FloatArray
     share: float
 
@@ -118,13 +111,3 @@ class _Learned:
 def _share_tried(n_descriptors: int) -> float:
     """Share of the descriptors that a split tries: with few, half of them could be the ones that say nothing."""
     return 1.0 if n_descriptors < _MANY else 0.5
-
-
-def _predicted(trees: Any, place: FloatArray) -> FloatArray:
-    """The mean over the trees, without what scikit-learn does around it: that takes longer than the trees do."""
-    row = place[None, :].astype(np.float32)
-    return np.asarray(np.mean([tree.tree_.predict(row) for tree in trees.estimators_], axis=0).reshape(-1))
-
-
-def _no_score(_truth: FloatArray, _prediction: FloatArray) -> float:
-    return 0.0
