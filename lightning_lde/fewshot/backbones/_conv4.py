@@ -92,7 +92,7 @@ class _Block(nn.Sequential):
             return F.relu(F.max_pool2d(norm(convolution(images)), 2))
         if not images.is_cuda:
             return F.relu(pooled_norm(convolution(images), norm.weight, norm.bias, norm.eps))
-        # What is turned round for the pooling is turned round for nothing among the weights.
+        # To turn the weights round costs nothing; a hook of the convolution sees its features turned round, too.
         sign = sign_of(norm.weight)
         convolved = convolution(images, convolution.weight * sign[:, None, None, None])
         return F.relu(pooled_norm(convolved, norm.weight * sign, norm.bias, norm.eps, positive=True))

@@ -34,7 +34,7 @@ def pooled_norm(images: Tensor, weight: Tensor, bias: Tensor, eps: float, *, pos
         weight: Shape (C,).
         bias: Shape (C,).
         eps: Added to the variance.
-        positive: Whether no weight is known to be below 0. Looking costs a GPU its lead over the program.
+        positive: Whether it is known that no weight is below 0: to look is to wait for a GPU.
 
     Returns:
         Shape (N, C, H // 2, W // 2), on a CPU with the channels last.
