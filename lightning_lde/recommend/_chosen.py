@@ -78,7 +78,8 @@ class ChosenByHoldout:
     """Learns, on the table itself, which recommender to trust; the default of [recommend][].
 
     Families of data sets are held out in turn. Average rank stays unless another has less regret over the first 20
-    recommendations, early ones weighing most, by more than the standard error of the difference over families.
+    recommendations, early ones weighing most, by more than the standard error of the difference over families. Of those
+    that have, empirical Bayes, which learns from what is told, stays unless another is better by as much.
     ``reason`` says that nothing can be learned where data sets do not agree on configurations (p of 0.01 or more), and
     the chosen one is better by four standard errors neither than chance nor than the average rank: folds share most of
     what they learn from, so that two standard errors are exceeded too often.
@@ -160,8 +161,11 @@ class ChosenByHoldout:
     def _choose(self, regrets: Mapping[str, FloatArray], groups: Sequence[str], *, agreement: float) -> None:
         self.held_out = tuple(_summary(name, regrets[name], regrets[_AVERAGE], groups) for name in regrets)
         found = {one.recommender: one for one in self.held_out}
-        able = [found[name] for name in MEMBERS if found[name].gain > found[name].gain_error]
-        self.chosen = max(able, key=lambda one: one.gain).recommender if able else _AVERAGE
+        able = [name for name in MEMBERS if found[name].gain > found[name].gain_error]
+        self.chosen = max(able, key=lambda name: found[name].gain, default=_AVERAGE)
+        over_bayes = _summary(self.chosen, regrets[self.chosen], regrets[_BAYES], groups)
+        if _BAYES in able and over_bayes.gain <= over_bayes.gain_error:
+            self.chosen = _BAYES
         best, chance = found[self.chosen], found[_CHANCE]
         over_chance = _summary(self.chosen, regrets[self.chosen], regrets[_CHANCE], groups)
         self.expected_regret = best.regret

@@ -8,28 +8,29 @@ import numpy as np
 
 from lightning_lde.errors import ConfigurationError
 
+from ._covariance import Covariance, covariance
 from ._experience import Experience, experience_of
-from ._factors import factor_model
 from ._gaussian import GaussianPosterior
 from ._protocol import Prediction
+from ._scores import ScoreMatrix
 from ._sessions import Ledger, at_least_one
 from ._table import FloatArray, IntArray, ResultTable
 from ._trees import DescribedMean, DescribedScores
 
 _SCALES = 7
-_SPARSE = 0.5
-_SPARSE_RANK = 5
-_LEAST_VARIANCE = 1e-4
+_FEWEST_FOR_SLOPE = 4
 
 
 class EmpiricalBayes:
     """Takes the scores of a new data set for one more draw from what past data sets have shown.
 
     Mean and covariance over configurations are those of past data sets: the covariance by Ledoit and Wolf's shrinkage
-    where most cells were tried, by factors where few were. With ``descriptors`` the mean is what extra trees expect of
-    the data set, pulled towards the average, and the covariance is that of what they leave. Location and scale of the
-    new data set are unknown, with priors from the past ones. The first proposal is the highest mean, each further one
-    the largest expected improvement. Several at once are proposed as if each before had reached its expectation.
+    where most cells were tried, by factors where few were; what that leaves open, configurations with like settings
+    share. With ``descriptors`` the mean is what extra trees expect of the data set, pulled towards the average, and the
+    covariance is that of what they leave. Location and scale of the new data set are unknown, with priors from the past
+    ones. The first proposal is the highest mean, each further one the largest expected improvement by what
+    configurations share: what each has of its own is luck. Several at once are proposed as if each before had reached
+    its expectation.
 
     Args:
         descriptors: Whether to use descriptors where there are some.
@@ -56,7 +57,7 @@ class EmpiricalBayes:
         """Learn the prior from experience."""
         self._experience = experience
         self._means = DescribedScores(experience, descriptors=self.descriptors, n_trees=self.n_trees, seed=self.seed)
-        self._whole: dict[bool, tuple[FloatArray, FloatArray]] = {}
+        self._whole: dict[bool, Covariance] = {}
         return self
 
     def start(
@@ -68,13 +69,10 @@ class EmpiricalBayes:
         ledger = Ledger(self._experience.table, candidates)
         known = dict(descriptors or {}) if self.descriptors else {}
         expected = self._means.expect(ledger.columns, known)
-        factors, own = self._covariance(ledger.columns, expected, known)
-        prior = (expected.mean, factors, own)
-        return GaussianSession.over(self._experience, ledger, prior, improvement=self.improvement)
+        found = self._covariance(ledger.columns, expected, known)
+        return GaussianSession.over(self._experience, ledger, expected.mean, found, improvement=self.improvement)
 
-    def _covariance(
-        self, columns: IntArray, expected: DescribedMean, known: Mapping[str, float | None]
-    ) -> tuple[FloatArray, FloatArray]:
+    def _covariance(self, columns: IntArray, expected: DescribedMean, known: Mapping[str, float | None]) -> Covariance:
         """Covariance of the candidates; it is the same for each data set, and estimated once where that is possible."""
         experience = self._experience
         if experience is None or not experience.shares_configurations:
@@ -84,45 +82,8 @@ class EmpiricalBayes:
             everything = np.arange(len(experience.table.configurations))
             residuals = self._means.expect(everything, known).residuals
             gaps = ~np.isfinite(experience.observed(everything))
-            self._whole[kind] = covariance(residuals, gaps=gaps)
-        factors, own = self._whole[kind]
-        return factors[:, columns], own[columns]
-
-
-def covariance(residuals: FloatArray, *, gaps: FloatArray | None = None) -> tuple[FloatArray, FloatArray]:
-    """Covariance of columns over rows as ``factors.T @ factors`` and a variance of each column's own.
-
-    Args:
-        residuals: Rows with mean about zero, shape (rows, columns).
-        gaps: Where residuals were filled and not observed, same shape.
-    """
-    if gaps is not None and gaps.mean() > _SPARSE and len(residuals) > 2:
-        model = factor_model(np.where(gaps, np.nan, residuals), rank=_SPARSE_RANK)
-        return model.loadings, np.full(residuals.shape[1], model.noise)
-    if len(residuals) < 2 or residuals.shape[1] < 2:
-        return np.zeros((1, residuals.shape[1])), np.full(residuals.shape[1], max(float(residuals.var()), 0.05))
-    shrinkage = ledoit_wolf_shrinkage(residuals)
-    own = max(shrinkage * float((residuals**2).mean()), _LEAST_VARIANCE)
-    return np.sqrt((1.0 - shrinkage) / len(residuals)) * residuals, np.full(residuals.shape[1], own)
-
-
-def ledoit_wolf_shrinkage(residuals: FloatArray) -> float:
-    """Ledoit and Wolf's share of the diagonal in the covariance of columns, for rows with mean zero.
-
-    The same as scikit-learn's, whose work grows with the square of the columns: by products of rows, of which there
-    are few.
-
-    Args:
-        residuals: Shape (rows, columns).
-
-    Source: Ledoit and Wolf (2004), J. Multivariate Analysis 88, 365-411.
-    """
-    n, p = residuals.shape
-    products = residuals @ residuals.T
-    squares = float((products**2).sum()) / n**2
-    distance = squares - float(np.trace(products) / n) ** 2 / p
-    error = (float((np.diagonal(products) ** 2).sum()) / n - squares) / n
-    return min(error, distance) / distance if error > 0.0 and distance > 0.0 else 0.0
+            self._whole[kind] = covariance(residuals, gaps=gaps, points=experience.points)
+        return self._whole[kind].of(columns)
 
 
 class GaussianSession:
@@ -145,7 +106,8 @@ class GaussianSession:
         cls,
         experience: Experience,
         ledger: Ledger,
-        prior: tuple[FloatArray, FloatArray, FloatArray],
+        mean: FloatArray,
+        covariance: Covariance,
         *,
         improvement: bool,
     ) -> GaussianSession:
@@ -154,16 +116,19 @@ class GaussianSession:
         Args:
             experience: Past results.
             ledger: Candidates.
-            prior: Mean, factors and own variance of the candidates' scores, as [GaussianPosterior][] takes them.
+            mean: Expected score of each candidate, shape (candidates,).
+            covariance: Of their scores.
             improvement: Whether to propose by expected improvement once something was told.
         """
         scores = experience.scores
         noise = scores.noise[np.isfinite(scores.noise)]
-        variance = float(scores.location.var()) + float((scores.scale**2).mean()) / 100.0
+        scales = np.quantile(scores.scale, (np.arange(_SCALES) + 0.5) / _SCALES)
         posterior = GaussianPosterior(
-            *prior,
-            location=(float(scores.location.mean()), variance),
-            scales=np.quantile(scores.scale, (np.arange(_SCALES) + 0.5) / _SCALES),
+            mean,
+            covariance.factors,
+            covariance.own,
+            location=location_for_scales(scores, scales),
+            scales=scales,
             weights=np.full(_SCALES, 1.0 / _SCALES),
         )
         return cls(ledger, posterior, noise=float(noise.mean()) if noise.size else 0.0, improvement=improvement)
@@ -211,3 +176,22 @@ class GaussianSession:
             return posterior.metric()[0]
         gain = posterior.expected_improvement(max(values))
         return gain if gain.max() > 0.0 else posterior.metric()[0]
+
+
+def location_for_scales(scores: ScoreMatrix, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance of a data set's location for each of some scales, shapes (scales,).
+
+    They go together: where the worst lies far below the best it lies low. Less than four data sets do not say how far.
+
+    Args:
+        scores: Past results.
+        scales: Shape (scales,).
+    """
+    count, past = scores.location.size, scores.scale - scores.scale.mean()
+    spread = float((past**2).sum())
+    fits = count >= _FEWEST_FOR_SLOPE and spread > 0.0
+    slope = float(past @ scores.location) / spread if fits else 0.0
+    mean = float(scores.location.mean())
+    errors = scores.location - mean - slope * past
+    variance = float((errors**2).sum()) / (count - 2 if fits else count)
+    return mean + slope * (scales - scores.scale.mean()), variance + scales**2 / 100.0

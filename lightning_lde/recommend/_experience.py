@@ -18,6 +18,9 @@ _MOST_TREES, _FEWEST_TREES, _TREES_OF_ALL = 50, 10, 500
 _MOST_ROWS, _FEWEST_ROWS, _ROWS_OF_ALL = 1000, 100, 10_000
 _SHARED = 0.5
 
+Points = npt.NDArray[np.float32]
+Surface = Callable[[Points], FloatArray]
+
 
 class Experience(Protocol):
     """Scores of past data sets for chosen configurations, and their descriptors."""
@@ -35,6 +38,11 @@ class Experience(Protocol):
     @property
     def shares_configurations(self) -> bool:
         """Whether most configurations were tried on several data sets."""
+        ...
+
+    @property
+    def points(self) -> Points:
+        """Encoded settings of the table's configurations, shape (configurations, width)."""
         ...
 
     def observed(self, columns: IntArray) -> FloatArray:
@@ -61,10 +69,10 @@ def experience_of(table: ResultTable) -> Experience:
     scores = score_matrix(table)
     tried = np.isfinite(scores.values).sum(axis=0)
     shared = (tried > 1).sum() >= _SHARED * (tried > 0).sum()
+    points = encode_settings(table.settings).matrix.astype(np.float32)
     if shared or not any(table.settings):
-        return MatrixExperience(table, scores)
-    encoded = encode_settings(table.settings).matrix.astype(np.float32)
-    return SurfaceExperience(table, scores, encoded, _surfaces(encoded, scores.values))
+        return MatrixExperience(table, scores, points)
+    return SurfaceExperience(table, scores, points, _surfaces(points, scores.values))
 
 
 def _varying(table: ResultTable) -> ResultTable:
@@ -82,12 +90,13 @@ class MatrixExperience:
     Args:
         table: Past results.
         scores: The same as scores.
+        points: Encoded settings of each configuration, shape (configurations, width).
     """
 
     shares_configurations = True
 
-    def __init__(self, table: ResultTable, scores: ScoreMatrix) -> None:
-        self.table, self.scores = table, scores
+    def __init__(self, table: ResultTable, scores: ScoreMatrix, points: Points) -> None:
+        self.table, self.scores, self.points = table, scores, points
         self._filled: FloatArray | None = None
 
     def observed(self, columns: IntArray) -> FloatArray:
@@ -103,13 +112,8 @@ class MatrixExperience:
     def without(self, datasets: set[str]) -> MatrixExperience:
         """The same without some data sets; gaps are filled anew."""
         kept = kept_rows(self.table, datasets)
-        return MatrixExperience(
-            self.table.for_datasets(set(self.table.datasets) - datasets), rows_of(self.scores, kept)
-        )
-
-
-Points = npt.NDArray[np.float32]
-Surface = Callable[[Points], FloatArray]
+        table = self.table.for_datasets(set(self.table.datasets) - datasets)
+        return MatrixExperience(table, rows_of(self.scores, kept), self.points)
 
 
 class SurfaceExperience:
@@ -118,14 +122,14 @@ class SurfaceExperience:
     Args:
         table: Past results.
         scores: The same as scores.
-        encoded: Settings of each configuration, shape (configurations, columns).
+        points: Encoded settings of each configuration, shape (configurations, width).
         surfaces: For each data set, what it expects of encoded settings.
     """
 
     shares_configurations = False
 
-    def __init__(self, table: ResultTable, scores: ScoreMatrix, encoded: Points, surfaces: tuple[Surface, ...]) -> None:
-        self.table, self.scores, self._encoded, self._surfaces = table, scores, encoded, surfaces
+    def __init__(self, table: ResultTable, scores: ScoreMatrix, points: Points, surfaces: tuple[Surface, ...]) -> None:
+        self.table, self.scores, self.points, self._surfaces = table, scores, points, surfaces
         self._latest: tuple[IntArray, FloatArray] | None = None
 
     def observed(self, columns: IntArray) -> FloatArray:
@@ -137,7 +141,7 @@ class SurfaceExperience:
         # Several recommenders ask for the same candidates one after the other.
         if self._latest is None or not np.array_equal(self._latest[0], columns):
             values = self.scores.values[:, columns]
-            expected = np.stack([surface(self._encoded[columns]) for surface in self._surfaces])
+            expected = np.stack([surface(self.points[columns]) for surface in self._surfaces])
             self._latest = columns, np.where(np.isfinite(values), values, expected)
         return self._latest[1]
 
@@ -146,7 +150,7 @@ class SurfaceExperience:
         kept = kept_rows(self.table, datasets)
         table = self.table.for_datasets(set(self.table.datasets) - datasets)
         surfaces = tuple(surface for surface, keep in zip(self._surfaces, kept, strict=True) if keep)
-        return SurfaceExperience(table, rows_of(self.scores, kept), self._encoded, surfaces)
+        return SurfaceExperience(table, rows_of(self.scores, kept), self.points, surfaces)
 
 
 def kept_rows(table: ResultTable, datasets: set[str]) -> BoolArray:
@@ -160,7 +164,7 @@ def rows_of(scores: ScoreMatrix, kept: BoolArray) -> ScoreMatrix:
     return ScoreMatrix(**fields)
 
 
-def _surfaces(encoded: Points, values: FloatArray) -> tuple[Surface, ...]:
+def _surfaces(points: Points, values: FloatArray) -> tuple[Surface, ...]:
     """For each data set, extra trees from settings to scores: the more data sets, the less is needed of each."""
     rng = np.random.default_rng(0)
     n_trees = _share(_TREES_OF_ALL, len(values), _FEWEST_TREES, _MOST_TREES)
@@ -170,7 +174,7 @@ def _surfaces(encoded: Points, values: FloatArray) -> tuple[Surface, ...]:
         tried = np.flatnonzero(np.isfinite(row))
         if tried.size > n_rows:
             tried = rng.choice(tried, n_rows, replace=False)
-        found.append(_surface(encoded[tried], row[tried], n_trees))
+        found.append(_surface(points[tried], row[tried], n_trees))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ._covariance import Covariance
 from ._empirical_bayes import GaussianSession
 from ._experience import Experience, experience_of
 from ._factors import factor_model
@@ -51,7 +52,5 @@ class MatrixFactorisation:
             model = self._model
         else:
             model, columns = factor_model(experience.filled(columns), rank=self.rank), np.arange(columns.size)
-        own = np.full(columns.size, model.noise)
-        return GaussianSession.over(
-            experience, ledger, (model.mean[columns], model.loadings[:, columns], own), improvement=False
-        )
+        shared = Covariance(factors=model.loadings, own=np.full(model.mean.size, model.noise)).of(columns)
+        return GaussianSession.over(experience, ledger, model.mean[columns], shared, improvement=False)

@@ -20,7 +20,6 @@ class Forest:
         rows: What is known, shape (n, features).
         targets: What is to be expected, shape (n, outputs).
         n_trees: Number of trees.
-        max_features: Share of the features that a split tries.
         seed: Of the draws.
 
     Attributes:
@@ -29,7 +28,7 @@ class Forest:
     Source: Geurts et al. (2006), Machine Learning 63, 3-42; Breiman (1996), Out-of-bag estimation.
     """
 
-    def __init__(self, rows: FloatArray, targets: FloatArray, *, n_trees: int, max_features: float, seed: int) -> None:
+    def __init__(self, rows: FloatArray, targets: FloatArray, *, n_trees: int, seed: int) -> None:
         from sklearn import config_context
         from sklearn.tree import ExtraTreeRegressor
 
@@ -42,7 +41,7 @@ class Forest:
                 seed_of_tree = random.randint(_LARGEST_SEED)
                 drawn = np.random.RandomState(seed_of_tree).randint(0, len(rows), len(rows), dtype=np.int32)
                 times = np.bincount(drawn, minlength=len(rows))
-                tree = ExtraTreeRegressor(max_features=max_features, random_state=seed_of_tree)
+                tree = ExtraTreeRegressor(random_state=seed_of_tree)
                 tree.fit(rows, targets, sample_weight=times.astype(np.float64), check_input=False)
                 self._trees.append(tree.tree_)
                 left_out = times == 0

@@ -13,6 +13,7 @@ from ._table import FloatArray, IntArray
 
 _GROWTH = 8
 _ROOT = math.sqrt(2.0 * math.pi)
+_HOPE = 1e-3
 
 
 class GaussianPosterior:
@@ -28,7 +29,7 @@ class GaussianPosterior:
         mean: Expected score of each configuration, shape (configurations,).
         factors: Shared part of the covariance, ``factors.T @ factors``, shape (rank, configurations).
         own: Variance of each configuration's own, shape (configurations,).
-        location: Mean and variance of the prior of the location.
+        location: Mean and variance of the prior of the location for each scale, shapes (scales,).
         scales: Values of the scale, shape (scales,).
         weights: Their prior weights, adding up to 1, shape (scales,).
 
@@ -42,7 +43,7 @@ class GaussianPosterior:
         factors: FloatArray,
         own: FloatArray,
         *,
-        location: tuple[float, float],
+        location: tuple[FloatArray, FloatArray],
         scales: FloatArray,
         weights: FloatArray,
     ) -> None:
@@ -50,7 +51,7 @@ class GaussianPosterior:
         self._scales = scales
         self._log_weights = np.log(weights)
         self._offset = location[1] / scales**2
-        self._mean = mean + location[0] / scales[:, None]
+        self._mean = mean + (location[0] / scales)[:, None]
         self._variance = (factors**2).sum(axis=0) + own + self._offset[:, None]
         self._steps = np.zeros((_GROWTH, *self._variance.shape))
         self._told = 0
@@ -92,11 +93,13 @@ class GaussianPosterior:
         shared = np.broadcast_to(self._factors, (self._scales.size, *self._factors.shape[1:]))
         offset = np.broadcast_to(np.sqrt(self._offset)[:, None, None], self._mean[:, None, :].shape)
         factors: FloatArray = np.concatenate([shared, offset], axis=1)
-        variance = np.maximum(self._own[places] + noise, self._least)
+        own = self._own[places]
+        variance = np.maximum(own + noise, self._least)
         told = factors[:, :, places]
+        weighted = told / variance
         error = values / self._scales[:, None] - self._mean[:, places]
-        root = np.linalg.cholesky(np.eye(told.shape[1]) + (told / variance) @ told.transpose(0, 2, 1))
-        weights = np.linalg.solve(root, ((told / variance) @ error[:, :, None]))
+        root = np.linalg.cholesky(np.eye(told.shape[1]) + weighted @ told.transpose(0, 2, 1))
+        weights = np.linalg.solve(root, weighted @ error[:, :, None])
         factors = np.asarray(np.linalg.solve(root, factors), dtype=np.float64)
         self._log_weights = (
             self._log_weights
@@ -107,8 +110,8 @@ class GaussianPosterior:
         )
         shift = (factors * weights).sum(axis=1)
         # Of a told configuration's own part a share is known: all of it where nothing is noise.
-        known = np.zeros(self._own.size)
-        known[places] = self._own[places] / variance
+        known = np.zeros_like(self._own)
+        known[places] = own / variance
         departure = np.zeros_like(self._mean)
         departure[:, places] = error
         self._mean = self._mean + shift + known * (departure - shift)
@@ -135,8 +138,19 @@ class GaussianPosterior:
         return mean, math.sqrt(square)
 
     def expected_improvement(self, best: float) -> FloatArray:
-        """How far each configuration is expected to go beyond the best so far, shape (configurations,)."""
-        sd = np.sqrt(self._variance)
+        """How far each untried configuration is expected to go beyond the best so far, shape (configurations,).
+
+        By what configurations share: what each has of its own is like noise, nothing told points to it, and where many
+        are open the largest of so many lots would hide what is known. Once what is shared promises no thousandth of the
+        scale, lots are what is left.
+        """
+        gain = self._improvement(best, np.maximum(self._variance - self._own, 0.0))
+        if gain.max() < _HOPE * float(self._weights() @ self._scales):
+            return self._improvement(best, self._variance)
+        return gain
+
+    def _improvement(self, best: float, variance: FloatArray) -> FloatArray:
+        sd = np.sqrt(variance)
         gap = self._mean - best / self._scales[:, None]
         ratio = gap / np.maximum(sd, 1e-12)
         improvement = gap * ndtr(ratio) + sd * np.exp(-0.5 * ratio**2) / _ROOT

@@ -12,7 +12,6 @@ from ._forest import Forest
 from ._neighbours import DescriptorSpace
 from ._table import FloatArray, IntArray
 
-_MANY = 10
 _COMPONENTS = 20
 _LEAST_DATASETS = 6
 _LEAST_SIZE = 1e-9
@@ -87,8 +86,7 @@ class DescribedScores:
         kept = max(1, min(_COMPONENTS, int((sizes > _LEAST_SIZE * sizes[0]).sum())))
         left, sizes = left[:, :kept], sizes[:kept]
         components = left * sizes
-        tried = _share_tried(len(self.space.names))
-        trees = Forest(self.space.ranks, components, n_trees=self._n_trees, max_features=tried, seed=self._seed)
+        trees = Forest(self.space.ranks, components, n_trees=self._n_trees, seed=self._seed)
         out_of_bag = trees.out_of_bag
         square = float((out_of_bag**2).sum())
         return _Learned(
@@ -106,8 +104,3 @@ class _Learned:
     trees: Forest
     out_of_bag: FloatArray
     share: float
-
-
-def _share_tried(n_descriptors: int) -> float:
-    """Share of the descriptors that a split tries: with few, half of them could be the ones that say nothing."""
-    return 1.0 if n_descriptors < _MANY else 0.5

@@ -13,12 +13,11 @@ from lightning_lde.recommend._forest import Forest
 
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("n_trees", [1, 7, 40])
-@pytest.mark.parametrize("max_features", [1.0, 0.5])
-def test_it_has_the_numbers_of_scikit_learn(outputs: int, n_trees: int, max_features: float) -> None:
+def test_it_has_the_numbers_of_scikit_learn(outputs: int, n_trees: int) -> None:
     random = np.random.default_rng(outputs)
     rows, targets, place = random.random((17, 5)).round(1), random.normal(size=(17, outputs)), random.random(5)
-    ours = Forest(rows, targets, n_trees=n_trees, max_features=max_features, seed=3)
-    theirs = ExtraTreesRegressor(n_trees, bootstrap=True, oob_score=True, max_features=max_features, random_state=3)
+    ours = Forest(rows, targets, n_trees=n_trees, seed=3)
+    theirs = ExtraTreesRegressor(n_trees, bootstrap=True, oob_score=True, random_state=3)
     with warnings.catch_warnings():
         # That few trees leave rows without a judge.
         warnings.simplefilter("ignore")

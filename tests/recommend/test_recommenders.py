@@ -22,7 +22,9 @@ from lightning_lde.recommend import (
     ResultTable,
     SurrogateAcrossDatasets,
 )
+from lightning_lde.recommend._empirical_bayes import location_for_scales
 from lightning_lde.recommend._experience import experience_of
+from lightning_lde.recommend._scores import ScoreMatrix
 
 from .planted import CONFIGURATIONS, clusters, pure_noise
 
@@ -214,3 +216,17 @@ def test_configurations_of_each_data_sets_own_are_learned_from_by_their_settings
     for make in (AverageRank, EmpiricalBayes, GreedyPortfolio, MatrixFactorisation):
         asked = make().learn(experience).start(candidates=own).ask()
         assert abs(np.log10(table.settings_of(asked[0])["rate"]) + 2.0) < 0.4
+
+
+@pytest.mark.parametrize(("count", "slope"), [(3, 0.0), (12, -2.0)])
+def test_where_a_data_set_lies_goes_with_its_scale(count: int, slope: float) -> None:
+    scale = np.linspace(0.5, 1.5, count)
+    location = 3.0 - 2.0 * scale + 0.1 * np.where(np.arange(count) % 2, 1.0, -1.0)
+    past = ScoreMatrix(values=np.zeros((count, 1)), location=location, scale=scale, noise=np.zeros(count))
+    mean, variance = location_for_scales(past, np.array([0.8, 1.0]))
+    assert np.diff(mean)[0] == pytest.approx(0.2 * slope, abs=0.02)
+    errors = (
+        location - location.mean() if slope == 0.0 else location - np.polyval(np.polyfit(scale, location, 1), scale)
+    )
+    degrees = count if slope == 0.0 else count - 2
+    np.testing.assert_allclose(variance, (errors**2).sum() / degrees + np.array([0.64, 1.0]) / 100.0)
