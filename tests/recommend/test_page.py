@@ -34,6 +34,15 @@ def test_the_table_is_what_was_measured() -> None:
         assert f"| {name} | {figures} | {kept['recommenders'][name]['ndcg_at_10']:.3f} |" in page
 
 
+def test_the_table_of_few_data_sets_is_what_was_measured() -> None:
+    page = (DOCS / "recommend.md").read_text(encoding="utf-8")
+    kept = json.loads((DOCS / "results" / "recommend.json").read_text(encoding="utf-8"))["pmlb"]["few_datasets"]
+    for known, rows in kept.items():
+        for name, regret in rows.items():
+            figures = " | ".join(f"{regret[step]:.1f}" for step in ("1", "3", "5", "10", "20"))
+            assert f"| {known} | {name} | {figures} |" in page
+
+
 @pytest.mark.parametrize("kind", ["surrogate", "nearest"])
 def test_the_searches_are_what_was_measured(kind: str) -> None:
     page = (DOCS / "warm-start.md").read_text(encoding="utf-8").replace("**", "")
