@@ -230,3 +230,14 @@ def test_where_a_data_set_lies_goes_with_its_scale(count: int, slope: float) -> 
     )
     degrees = count if slope == 0.0 else count - 2
     np.testing.assert_allclose(variance, (errors**2).sum() / degrees + np.array([0.64, 1.0]) / 100.0)
+
+
+@pytest.mark.parametrize(("lead", "chosen"), [(0.1, "empirical Bayes"), (3.0, "greedy portfolio")])
+def test_the_default_leaves_what_learns_from_answers_only_for_what_is_surely_better(lead: float, chosen: str) -> None:
+    rng = np.random.default_rng(0)
+    names = ("random", "average rank", "greedy portfolio", "empirical Bayes")
+    means = (40.0, 20.0, 10.0 - lead, 10.0)
+    regrets = {name: mean + rng.normal(size=(30, 20)) for name, mean in zip(names, means, strict=True)}
+    default = ChosenByHoldout()
+    default._choose(regrets, [str(number) for number in range(30)], agreement=0.0)
+    assert default.chosen == chosen
