@@ -139,11 +139,9 @@ class GaussianSession:
         posterior, values = self._settled(), list(self._ledger.values)
         untried = self._ledger.untried()
         chosen: list[int] = []
-        while len(chosen) < min(k, untried.size):
-            utility = self._utility(posterior, values)
-            utility[self._ledger.tried] = -np.inf
-            utility[chosen] = -np.inf
-            place = int(utility.argmax())
+        while len(chosen) < k and untried.size:
+            at = int(self._utility(posterior, values, untried).argmax())
+            place, untried = int(untried[at]), np.delete(untried, at)
             chosen.append(place)
             if len(chosen) < k:
                 posterior = posterior.copy() if posterior is self._posterior else posterior
@@ -171,11 +169,12 @@ class GaussianSession:
         self._taken = len(self._ledger.places)
         return self._posterior
 
-    def _utility(self, posterior: GaussianPosterior, values: list[float]) -> FloatArray:
-        if not values or not self._improvement:
-            return posterior.metric()[0]
-        gain = posterior.expected_improvement(max(values))
-        return gain if gain.max() > 0.0 else posterior.metric()[0]
+    def _utility(self, posterior: GaussianPosterior, values: list[float], places: IntArray) -> FloatArray:
+        if values and self._improvement:
+            gain = posterior.expected_improvement(max(values), places)
+            if gain.max() > 0.0:
+                return gain
+        return posterior.metric()[0][places]
 
 
 def location_for_scales(scores: ScoreMatrix, scales: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -137,21 +137,22 @@ class GaussianPosterior:
         square = float(weights @ (self._scales**2 * np.maximum(variance, 0.0) + (means - mean) ** 2))
         return mean, math.sqrt(square)
 
-    def expected_improvement(self, best: float) -> FloatArray:
-        """How far each untried configuration is expected to go beyond the best so far, shape (configurations,).
+    def expected_improvement(self, best: float, places: IntArray) -> FloatArray:
+        """How far configurations that were not told are expected to go beyond the best so far, shape (places,).
 
         By what configurations share: what each has of its own is like noise, nothing told points to it, and where many
         are open the largest of so many lots would hide what is known. Once what is shared promises no thousandth of the
         scale, lots are what is left.
         """
-        gain = self._improvement(best, np.maximum(self._variance - self._own, 0.0))
+        variance = self._variance[:, places]
+        gain = self._improvement(best, places, np.maximum(variance - self._own[places], 0.0))
         if gain.max() < _HOPE * float(self._weights() @ self._scales):
-            return self._improvement(best, self._variance)
+            return self._improvement(best, places, variance)
         return gain
 
-    def _improvement(self, best: float, variance: FloatArray) -> FloatArray:
+    def _improvement(self, best: float, places: IntArray, variance: FloatArray) -> FloatArray:
         sd = np.sqrt(variance)
-        gap = self._mean - best / self._scales[:, None]
+        gap = self._mean[:, places] - best / self._scales[:, None]
         ratio = gap / np.maximum(sd, 1e-12)
         improvement = gap * ndtr(ratio) + sd * np.exp(-0.5 * ratio**2) / _ROOT
         return np.asarray(self._weights() @ (self._scales[:, None] * improvement), dtype=np.float64)
